@@ -13,6 +13,7 @@ ParamstoreError
 │   ├── DocumentError                       a values file is broken, or not what its schema says
 │   └── JournalError                        the journal has a line that is no entry
 ├── ValidationError (ValueError)            proposed values break a rule; all violations together
+├── UnknownRevisionError (LookupError)      a revision or time that the journal does not reach
 ├── ConflictError                           someone else changed the store meanwhile
 ├── LockTimeoutError (TimeoutError)         another writer holds the lock
 ├── LockLostError                           the lock file was replaced while it was held
@@ -41,6 +42,7 @@ __all__ = [
     "SettingsError",
     "StoreNotFoundError",
     "UnknownParamError",
+    "UnknownRevisionError",
     "ValidationError",
     "WriteError",
 ]
@@ -140,7 +142,12 @@ class ValidationError(ParamstoreError, ValueError):
 
     def __init__(self, violations: Iterable[str], stands: str = "") -> None:
         self.violations = tuple(violations)
-        super().__init__("\n".join([*self.violations, *([stands] if stands else [])]))
+        separator = " " if len(self.violations) == 1 else "\n"
+        super().__init__(separator.join([*self.violations, *([stands] if stands else [])]))
+
+
+class UnknownRevisionError(ParamstoreError, LookupError):
+    """The journal does not reach the revision or time that was asked for."""
 
 
 class ConflictError(ParamstoreError):

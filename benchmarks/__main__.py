@@ -1,0 +1,107 @@
+# ruff: noqa: T201 - a command line
+"""``python -m benchmarks``: measure, print the table, and keep it as JSON or Markdown."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks import commits, memory, others, reads, startup
+from benchmarks.harness import Row, failed_row, markdown, plain
+from benchmarks.plan import Plan
+from benchmarks.stores import durable_parent, file_system
+
+GROUPS: dict[str, Callable[[Plan], list[Row]]] = {
+    "reads": reads.rows,
+    "startup": startup.rows,
+    "commits": commits.rows,
+    "memory": memory.rows,
+    "others": others.rows,
+}
+DISTRIBUTIONS = (
+    "paramstore",
+    "dynaconf",
+    "omegaconf",
+    "gin-config",
+    "pydantic-settings",
+    "python-decouple",
+    "traitlets",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the chosen groups. Exit 0 when every row ran, or was not installed; 1 when one failed."""
+    options = _options(arguments)
+    directory: Path = options.dir or durable_parent()
+    plan = Plan.quick(directory) if options.quick else Plan(directory)
+    found: list[Row] = []
+    for name in options.only:
+        start = time.perf_counter()
+        print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
+        found += _run(name, plan)
+        print(f"{time.perf_counter() - start:.0f} s", file=sys.stderr)
+    about = _about(directory, options.quick)
+    text = markdown(found, about)
+    print(text)
+    if options.markdown:
+        options.markdown.write_text(text, encoding="utf-8")
+    if options.json:
+        options.json.write_text(json.dumps(plain(found, about), indent=1) + "\n", encoding="utf-8")
+    return int(any(row.failed for row in found))
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few repetitions: does everything run?")
+    parser.add_argument("--only", type=_groups, default=list(GROUPS), metavar=",".join(GROUPS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures as JSON")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table")
+    parser.add_argument("--dir", type=Path, help="where stores are written; must be on a disk, not in memory")
+    return parser.parse_args(arguments)
+
+
+def _groups(text: str) -> list[str]:
+    chosen = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := [name for name in chosen if name not in GROUPS]:
+        raise argparse.ArgumentTypeError(f"no group {', '.join(unknown)}; there is {', '.join(GROUPS)}")
+    return chosen
+
+
+def _run(name: str, plan: Plan) -> list[Row]:
+    try:
+        return GROUPS[name](plan)
+    except Exception as error:  # noqa: BLE001 - a group that breaks must not cost the others their hour
+        return [failed_row(name, name, error)]
+
+
+def _about(directory: Path, quick: bool) -> dict[str, str]:
+    about = {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processors": str(os.cpu_count()),
+        "file system": file_system(directory),
+        "packages": ", ".join(f"{name} {_version(name)}" for name in DISTRIBUTIONS),
+    }
+    if about["file system"] in {"tmpfs", "ramfs"}:
+        about["warning"] = "the stores were in memory, where fsync costs nothing: commits mean little"
+    if quick:
+        about["repetitions"] = "few (--quick): rough figures"
+    return about
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

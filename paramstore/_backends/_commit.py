@@ -1,0 +1,401 @@
+"""The commit protocol on files: lock, recover, record edits by hand, write, journal, exchange, confirm.
+
+docs/design.md numbers the steps and says which failure each prevents. The YAML is the truth and the
+journal follows it: an entry counts once its file has the entry's ``after`` hash, or a later entry builds
+on it. Only a failure adds a line, an ``abort``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from paramstore import _files, _generation, _records, _yaml
+from paramstore._backends._loader import Loader, Place, namespace_of
+from paramstore._backends._recovery import leftovers, recover
+from paramstore._backends.base import Draft
+from paramstore._history import changes_between, flatten, replay, shaped
+from paramstore._journal import START, Position
+from paramstore._lock import WriteLock
+from paramstore._model import ABSENT, Change, Entry, FileChange
+from paramstore._schema import Schema
+from paramstore._state import Document, State
+from paramstore._values import thaw
+from paramstore._yaml import YamlText
+from paramstore.errors import ConflictError, DurabilityUnknownError, WriteError
+
+if TYPE_CHECKING:
+    from paramstore._backends.local import LocalBackend
+
+SETTLE_S = 1.0
+
+
+class LocalWriter:
+    """What one process keeps between its commits: how far it knows the journal, and parsed files."""
+
+    def __init__(self, backend: LocalBackend) -> None:
+        self.backend = backend
+        self.position = START
+        self.after: dict[str, str | None] = {}  # file -> hash that the journal last gave it
+        self.last: dict[str, Any] | None = None  # newest record
+        self.texts: dict[str, tuple[str, YamlText]] = {}  # file -> its hash and parsed text
+        self._started = False
+
+    @contextmanager
+    def session(self, timeout_s: float, last: State | None) -> Iterator[LocalSession]:
+        backend = self.backend
+        with suppress(OSError):  # the lock file will say what is wrong
+            os.makedirs(backend.runtime, exist_ok=True)
+        gates = backend.path("schemas"), backend.path("params")
+        with WriteLock(gates, os.path.join(backend.runtime, "lock"), timeout_s) as lock:
+            yield LocalSession(self, lock, self.prepare(last))
+
+    def prepare(self, last: State | None) -> State:
+        """Recover, load, and record edits by hand: the state that a transaction starts from."""
+        try:
+            self._catch_up()
+            return self._record_strange(self._load(last))
+        except OSError as error:
+            stands = last.revision if last is not None else self.position.revision
+            raise refused(error, stands) from error
+
+    # -- before the transaction's own work --------------------------------------------------------
+
+    def _catch_up(self) -> None:
+        """Read what others appended, set a torn tail aside, and finish or undo what a dead writer began."""
+        backend = self.backend
+        if not self._started or not backend.journal.holds(self.position):
+            self.position, self.after, self.last = START, {}, None
+        records, end = backend.journal.read(self.position)
+        backend.journal.repair(end)
+        for record in records:
+            self.absorb(record)
+        self.position = end
+        if self._started and self._is_published(end):
+            return
+        if self.last is not None:
+            recover(self, self.last)
+        leftovers(self)
+        self._started = True
+
+    def _is_published(self, end: Position) -> bool:
+        published = self.backend.published()
+        return published is not None and (published.segment, published.offset) == (end.segment, end.offset)
+
+    def absorb(self, record: dict[str, Any]) -> None:
+        """Take note of a record that stands."""
+        self.last = record
+        for file, sums in record["files"].items():
+            self.after[file] = sums["after"]
+
+    def _load(self, last: State | None) -> State:
+        """Return the state on disk, waiting a moment for a save in progress to end."""
+        backend = self.backend
+        if (
+            last is not None
+            and last.position.journal.plain() == self.position.plain()
+            and not backend.poll(last)
+        ):
+            return last
+        deadline = time.monotonic() + SETTLE_S
+        while True:
+            loader = Loader(backend, last, locked=True)
+            if loader.settled or time.monotonic() > deadline:
+                return loader.state()
+            time.sleep(0.002)
+
+    def _record_strange(self, state: State) -> State:
+        """Journal what was edited by hand since the last entry, as an entry of its own.
+
+        The very first entry of a journal is revision 0: the values that stood before any commit.
+        """
+        strange = {
+            name: document
+            for name, document in state.documents.items()
+            if self.after.get(self.backend.values_file(name)) != document.digest
+        }
+        broken = {namespace_of(file) for file in state.problems}
+        strange = {name: document for name, document in strange.items() if name not in broken}
+        if not strange:
+            return state
+        schemas = {name: self.backend.schema(name) for name in strange}
+        written = {
+            place: v
+            for place, v in replay(self.backend.records()).items()
+            if place[0].split(".")[0] in strange
+        }
+        first = self.position.offset == 0
+        entry = Entry(
+            revision=0 if first else self.position.revision + 1,
+            id=os.urandom(8).hex(),
+            time=_records.utc_now(),
+            kind="external",
+            author="external",
+            reason="values before the first commit" if first else "edited outside a transaction",
+            changes=changes_between(shaped(written, schemas), flatten(strange)),
+            files={
+                self.backend.values_file(name): FileChange(
+                    self.after.get(self.backend.values_file(name)), doc.digest
+                )
+                for name, doc in strange.items()
+            },
+        )
+        self.append(entry)
+        self.publish()
+        return State(
+            entry.revision,
+            state.documents,
+            Place(self.position, state.position.files),
+            state.problems,
+            state.warnings,
+        )
+
+    # -- steps that recovery shares ---------------------------------------------------------------
+
+    def append(self, entry: Entry) -> None:
+        """Put one entry on disk at the journal's end."""
+        line = _records.encode(entry)
+        self.position = self.backend.journal.append(line, self.position, entry.revision)
+        if entry.kind != "abort":
+            record = _records.parse(line)
+            assert record is not None
+            self.absorb(record)
+
+    def abort(self, record: Mapping[str, Any], why: str) -> None:
+        """Record that an entry did not take place; its revision is given back."""
+        revision = record["revision"]
+        entry = Entry(
+            revision,
+            os.urandom(8).hex(),
+            _records.utc_now(),
+            "abort",
+            "paramstore",
+            why,
+            {"aborts": record["id"]},
+        )
+        line = _records.encode(entry)
+        end = self.backend.journal.append(line, self.position, revision)
+        self.position = Position(end.segment, end.offset, revision - 1, end.crc)
+        for file, sums in record["files"].items():
+            self.after[file] = sums["before"]
+
+    def abort_last(self, why: str) -> None:
+        """Take back the entry just appended. Should even that fail, the next session starts from what
+        is on disk and recovers."""
+        record = self.last
+        assert record is not None
+        self._started = False
+        self.abort(record, why)
+
+    def publish(self) -> None:
+        end = self.position
+        with suppress(OSError):  # readers then see the files by looking at them, a moment later
+            _generation.publish(self.backend.generation_path, end.revision, end.segment, end.offset)
+
+    def text(self, file: str, content: _files.Content) -> YamlText:
+        """Return the parsed text of ``content``, parsing only what this process has not seen."""
+        known = self.texts.get(file)
+        if known is None or known[0] != content.digest:
+            known = self.texts[file] = content.digest, _yaml.parse(content.raw, file)
+        return known[1]
+
+
+class LocalSession:
+    """One locked transaction on files. See ``base.Session``."""
+
+    def __init__(self, writer: LocalWriter, lock: WriteLock, state: State) -> None:
+        self.writer = writer
+        self.lock = lock
+        self.state = state
+
+    def schema(self, namespace: str) -> Schema:
+        return self.writer.backend.schema(namespace)
+
+    def refresh(self) -> State:
+        self.state = self.writer.prepare(self.state)
+        return self.state
+
+    def commit(self, draft: Draft) -> tuple[State, Entry]:
+        plans = self._plan(draft)
+        entry = Entry(
+            revision=self.state.revision + 1,
+            id=os.urandom(8).hex(),
+            time=_records.utc_now(),
+            kind=draft.kind,
+            author=draft.author,
+            reason=draft.reason,
+            evidence=draft.evidence,
+            changes=draft.changes,
+            files={plan.file: FileChange(plan.document.digest, plan.after) for plan in plans},
+        )
+        for plan in plans:
+            plan.temporary = temporary_name(plan.target, entry.id)
+        try:
+            self._apply(plans, entry)
+        except OSError as error:
+            raise refused(error, self.state.revision) from error
+        return self._confirm(plans, entry)
+
+    def _plan(self, draft: Draft) -> list[_Plan]:
+        """Splice the changes into each file's text, in memory."""
+        by_namespace: dict[str, list[Change]] = {}
+        for change in draft.changes:
+            by_namespace.setdefault(change.key.partition(".")[0], []).append(change)
+        return [self._plan_file(name, changes) for name, changes in by_namespace.items()]
+
+    def _plan_file(self, name: str, changes: list[Change]) -> _Plan:
+        backend, document = self.writer.backend, self.state.documents[name]
+        file = backend.values_file(name)
+        target = os.path.realpath(backend.path(file))
+        content = _files.read_whole(target)
+        if content.digest != document.digest:
+            raise changed_meanwhile(file, self.state.revision)
+        text = splice(self.writer.text(file, content), document, changes)
+        return _Plan(file, target, document, changes, content.raw, text)
+
+    def _apply(self, plans: list[_Plan], entry: Entry) -> None:
+        """Steps 5 to 9: everything up to the new bytes having their names. All or none."""
+        writer = self.writer
+        with ExitStack() as cleanup:
+            for plan in plans:
+                _files.write_new(plan.temporary, plan.text.raw, plan.target)
+                cleanup.callback(plan.discard)
+            if len(plans) > 1:  # recovery goes forward by these files, so their names must be on disk first
+                sync_folders(plan.target for plan in plans)
+            self.lock.check()
+            writer.append(entry)
+            try:
+                self._swap(plans)
+            except BaseException:
+                writer.abort_last("the values could not be put in place")
+                raise
+            cleanup.pop_all()
+
+    def _swap(self, plans: list[_Plan]) -> None:
+        done: list[_Plan] = []
+        try:
+            for plan in plans:
+                if _files.read_whole(plan.target).raw != plan.base or not _files.swap_in(
+                    plan.temporary, plan.target, plan.base
+                ):
+                    raise changed_meanwhile(plan.file, self.state.revision)
+                done.append(plan)
+        except BaseException:
+            for plan in reversed(done):
+                _files.swap_in(plan.temporary, plan.target, plan.text.raw)
+            raise
+
+    def _confirm(self, plans: list[_Plan], entry: Entry) -> tuple[State, Entry]:
+        """Steps 10 and 11: on disk, told to all, and the old bytes gone."""
+        unknown: OSError | None = None
+        try:
+            sync_folders(plan.target for plan in plans)
+        except OSError as error:
+            unknown = error
+        self.writer.publish()
+        state = self._next_state(plans, entry)
+        if unknown is not None:
+            raise DurabilityUnknownError(
+                f"Revision {entry.revision} is in place and readers see it, but the disk did not confirm it "
+                f"({unknown.strerror}): it may be lost in a power failure. Do not retry; check the disk, then run "
+                "`paramstore check`."
+            ) from unknown
+        for plan in plans:
+            plan.discard()
+        return state, entry
+
+    def _next_state(self, plans: list[_Plan], entry: Entry) -> State:
+        documents = dict(self.state.documents)
+        files = dict(self.state.position.files)
+        for plan in plans:
+            name = plan.document.namespace
+            places = [(change.key.partition(".")[2], change.context, change.new) for change in plan.changes]
+            documents[name] = plan.document.with_values(places, ABSENT, plan.after)
+            self.writer.texts[plan.file] = plan.after, plan.text
+            with suppress(OSError):
+                files[plan.file] = _files.identity(os.stat(plan.target))
+        position = Place(self.writer.position, files)
+        return State(entry.revision, documents, position, self.state.problems, self.state.warnings)
+
+
+class _Plan:
+    """One file of a commit: what is there, and what shall be."""
+
+    def __init__(
+        self, file: str, target: str, document: Document, changes: list[Change], base: bytes, text: YamlText
+    ) -> None:
+        self.file = file
+        self.target = target
+        self.document = document
+        self.changes = changes
+        self.base = base
+        self.text = text
+        self.after = _files.digest(text.raw)
+        self.temporary = ""
+
+    def discard(self) -> None:
+        """Remove the temporary file when it holds our bytes or the old ones; anything else is someone's
+        save that came in between, and is kept as ``.conflict``."""
+        with suppress(OSError):
+            if _files.read_whole(self.temporary).raw in (self.base, self.text.raw):
+                os.unlink(self.temporary)
+            else:
+                _files.set_aside(self.temporary, ".conflict")
+
+
+def splice(text: YamlText, document: Document, changes: list[Change]) -> YamlText:
+    """Return the text with ``changes`` made and no other byte touched."""
+    sets: dict[tuple[str | int, ...], Any] = {}
+    removes: list[tuple[str | int, ...]] = []
+    fresh: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for change in changes:
+        path = tuple(change.key.split(".")[1:])
+        if not change.context:
+            sets["values", *path] = thaw(change.new)
+            continue
+        index = document.override_index(change.context)
+        if change.new is ABSENT:
+            assert index is not None
+            removes.append(("overrides", index, "values", *path))
+        elif index is not None:
+            sets["overrides", index, "values", *path] = thaw(change.new)
+        else:
+            at = dict(change.context)
+            own = next((values for where, values in fresh if where == at), None)
+            if own is None:
+                own = {}
+                fresh.append((at, own))
+            _put(own, path, thaw(change.new))
+    return text.edited(sets, fresh, removes)
+
+
+def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[path[-1]] = value
+
+
+def temporary_name(target: str, entry_id: str) -> str:
+    """Return the hidden name beside ``target`` under which entry ``entry_id`` prepares its bytes."""
+    folder, name = os.path.split(target)
+    return os.path.join(folder, f".{name}.{entry_id}.tmp")
+
+
+def sync_folders(targets: Iterable[str]) -> None:
+    for folder in {os.path.dirname(target) for target in targets}:
+        _files.fsync_directory(folder)
+
+
+def refused(error: OSError, revision: int) -> WriteError:
+    where = f"{error.filename}: " if error.filename else ""
+    return WriteError(f"{where}{error.strerror or error}. Nothing was written; revision {revision} stands.")
+
+
+def changed_meanwhile(file: str, revision: int) -> ConflictError:
+    return ConflictError(
+        f"{file} was saved by someone else during the commit; their save stands. Nothing was written by this "
+        f"transaction; revision {revision} stands."
+    )

@@ -1,0 +1,75 @@
+"""The one protocol that a backend keeps. ``paramstore.testing`` holds the tests that any must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from paramstore._model import Change, Entry, Kind
+from paramstore._schema import Schema
+from paramstore._state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A commit before it has a revision: checked changes, and who wants them and why."""
+
+    kind: Kind
+    author: str
+    changes: tuple[Change, ...]
+    reason: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Session(Protocol):
+    """Exclusive access to the newest state, after recovery and with edits by hand recorded."""
+
+    @property
+    def state(self) -> State: ...
+
+    def schema(self, namespace: str) -> Schema:
+        """Return the schema that ``state`` was validated with."""
+
+    def refresh(self) -> State:
+        """Look again at what stands, after a ``ConflictError``, and return it."""
+
+    def commit(self, draft: Draft) -> tuple[State, Entry]:
+        """Make all changes at once and durable, record them, and tell all readers.
+
+        Raises ``ConflictError`` when someone changed the values meanwhile, ``WriteError`` or
+        ``LockLostError`` when it cannot be done: then nothing was written. Raises
+        ``DurabilityUnknownError`` when it was done but the disk did not confirm.
+        """
+
+
+class Backend(Protocol):
+    """Where values live. Everything returned is immutable."""
+
+    def signal(self) -> object:
+        """Return an object whose truth turns true once a commit by anyone supersedes what a ``load``
+        after this call returns. Testing it must cost nanoseconds."""
+
+    def load(self, last: State | None, files: bool = False) -> State:
+        """Return the newest good state; ``last`` itself, or cheaply built upon it, where possible.
+
+        ``files`` asks to look for changes that no commit announced as well. Problems of single
+        namespaces are in the state, which keeps their last good documents; raises
+        ``InvalidFileError`` only when there is none.
+        """
+
+    def poll(self, last: State) -> bool:
+        """Tell cheaply whether ``load(last, files=True)`` may find something new."""
+
+    def schema(self, namespace: str) -> Schema:
+        """Return the schema of a namespace. Raises ``SchemaError``."""
+
+    def session(self, timeout_s: float, last: State | None) -> AbstractContextManager[Session]:
+        """Lock, recover, load. Raises ``LockTimeoutError`` and what ``load`` raises."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return every journal record (see ``_records``), oldest first, aborted ones left out."""
+
+    def after_fork(self) -> None:
+        """Forget, in a forked child, whatever only the parent may use."""

@@ -1,0 +1,199 @@
+"""Values in YAML files under a root directory: how they are found, read, trusted and kept fresh.
+
+The commit itself is in ``_commit``. Readers take no lock and need no write permission.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from paramstore import _files
+from paramstore._backends._loader import Loader, NeedFiles, Place, apply_records
+from paramstore._generation import Generation, Published, create
+from paramstore._journal import START, Journal, Position
+from paramstore._options import Options
+from paramstore._state import State
+from paramstore.errors import InvalidFileError, JournalError, SchemaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from typing import Any
+
+    from paramstore._backends.base import Session
+    from paramstore._schema import Schema
+
+RUNTIME = ".paramstore"
+SETTLE_S = 1.0  # how long a first load waits for a save or a commit in flight to end
+
+
+class LocalBackend:
+    """The files under ``root``; see ``base.Backend`` for what each method promises."""
+
+    def __init__(self, root: str, options: Options) -> None:
+        self.root = root
+        self.options = options
+        self.journal = Journal(os.path.join(root, options.journal))
+        self.runtime = os.path.join(root, RUNTIME)
+        self.generation_path = os.path.join(self.runtime, "generation")
+        self._generation: Generation | None = None
+        self._index = 0
+        self._schemas: dict[str, Schema] = {}
+        self._writer: Any = None
+
+    # -- names ------------------------------------------------------------------------------------
+
+    def values_file(self, namespace: str) -> str:
+        return f"params/{namespace}.yaml"
+
+    def schema_file(self, namespace: str) -> str:
+        return f"schemas/{namespace}.schema.json"
+
+    def path(self, file: str) -> str:
+        """Return the absolute path of a file named relative to the root."""
+        return os.path.join(self.root, file)
+
+    def namespaces(self) -> list[str]:
+        """Return every namespace that has a schema or a values file, sorted."""
+        found = {n.removesuffix(".schema.json") for n in _files.names(self.path("schemas"), ".schema.json")}
+        found |= {n.removesuffix(".yaml") for n in _files.names(self.path("params"), ".yaml")}
+        return sorted(found)
+
+    # -- freshness --------------------------------------------------------------------------------
+
+    def signal(self) -> object:
+        """Return an object that turns true once a commit supersedes what a ``load`` after this call sees."""
+        published = self.published()
+        if self._generation is None:
+            return _Missing(self.generation_path)
+        self._index = published.index if published is not None else self._index
+        return self._generation.flag(self._index)
+
+    def published(self) -> Published | None:
+        """Return what the last publisher said, if there is a generation file that tells."""
+        if self._generation is None or not self._generation.is_current():
+            self._generation = self._map_generation()
+        return self._generation.published() if self._generation is not None else None
+
+    def _map_generation(self) -> Generation | None:
+        try:
+            if not os.path.exists(self.generation_path):
+                os.makedirs(self.runtime, exist_ok=True)
+                create(self.generation_path, Published(0, 0, 0, 0))
+            return Generation(self.generation_path)
+        except OSError:
+            return None  # no write permission and no writer yet: _Missing looks for the file instead
+
+    # -- loading ----------------------------------------------------------------------------------
+
+    def load(self, last: State | None, files: bool = False) -> State:
+        """Return the newest good state. See ``base.Backend.load``."""
+        if last is not None and not files:
+            try:
+                advanced = self._advance(last)
+            except (NeedFiles, OSError, JournalError):
+                advanced = None
+            if advanced is not None:
+                return advanced
+        return self._load_files(last)
+
+    def _advance(self, last: State) -> State | None:
+        """Apply what was published since ``last`` from the journal's tail, without reading any YAML."""
+        published = self._generation.published() if self._generation is not None else None
+        place: Place = last.position
+        if published is None or not self.journal.holds(place.journal):
+            return None
+        end = Position(published.segment, published.offset, published.revision)
+        if (end.segment, end.offset) <= (place.journal.segment, place.journal.offset):
+            return last if end.revision == last.revision else None
+        records, position = self.journal.read(place.journal, end)
+        documents = apply_records(last.documents, records)
+        return State(position.revision, documents, Place(position, place.files), last.problems, last.warnings)
+
+    def _load_files(self, last: State | None) -> State:
+        deadline = time.monotonic() + SETTLE_S
+        while True:
+            loader = Loader(self, last)
+            if loader.settled or last is not None or time.monotonic() > deadline:
+                return loader.state()
+            time.sleep(0.02)
+
+    def poll(self, last: State) -> bool:
+        """Tell whether any file may differ from ``last``: a few ``stat`` calls."""
+        if self._generation is not None and not self._generation.is_current():
+            return True
+        place: Place = last.position
+        names = self.namespaces()
+        files = [file for name in names for file in (self.values_file(name), self.schema_file(name))]
+        if place.files.keys() != set(files):
+            return True
+        for file in files:
+            try:
+                if _files.identity(os.stat(self.path(file))) != place.files[file]:
+                    return True
+            except OSError:
+                if place.files.get(file) is not None:
+                    return True
+        return False
+
+    def schema(self, namespace: str) -> Schema:
+        """Return the compiled schema as its file stands now. Raises ``SchemaError``."""
+        return self.compiled(namespace, self.read(self.schema_file(namespace), SchemaError))
+
+    def compiled(self, namespace: str, content: _files.Content) -> Schema:
+        """Compile ``content``, or return what the same bytes gave before."""
+        known = self._schemas.get(namespace)
+        if known is None or known.digest != content.digest:
+            from paramstore._schema import load_schema
+
+            known = load_schema(namespace, content.raw, self.schema_file(namespace), content.digest)
+            self._schemas[namespace] = known
+        return known
+
+    def read(self, file: str, error: type[InvalidFileError]) -> _files.Content:
+        """Return the content of a file named relative to the root, or raise ``error``."""
+        try:
+            return _files.read_whole(self.path(file))
+        except FileNotFoundError:
+            raise error(file, _missing(file)) from None
+        except OSError as problem:
+            raise error(file, f"cannot be read: {problem.strerror}") from None
+
+    # -- the rest of the protocol -----------------------------------------------------------------
+
+    def session(self, timeout_s: float, last: State | None) -> AbstractContextManager[Session]:
+        from paramstore._backends._commit import LocalWriter
+
+        if self._writer is None:
+            self._writer = LocalWriter(self)
+        session: AbstractContextManager[Session] = self._writer.session(timeout_s, last)
+        return session
+
+    def records(self) -> list[dict[str, Any]]:
+        return self.journal.read(START)[0]
+
+    def after_fork(self) -> None:
+        self._writer = None
+
+    def sidecar(self) -> str:
+        return os.path.join(self.runtime, "cache")
+
+
+def _missing(file: str) -> str:
+    if file.startswith("params/"):
+        return "the file is missing. `paramstore check --fix` writes it from the schema's defaults"
+    return "the file is missing: every namespace in params/ needs its schema"
+
+
+class _Missing:
+    """The signal while there is no generation file and this process may not make one: one look at the
+    disk per read, until a writer makes the file."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __bool__(self) -> bool:
+        return os.path.exists(self.path)

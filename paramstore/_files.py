@@ -1,0 +1,258 @@
+"""Files: read one that is whole, write a new one beside it, exchange the two names, prove it.
+
+Plain ``os`` calls, so that each durable step is visible. Which step stands where, and why, is in
+docs/design.md; the order is proved by killing writers at every system call.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import signal
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+QUIET_S = 0.1  # bytes that nobody announced must rest this long before they are read
+UNFINISHED_QUIET_S = 0.5  # and this long when they do not end in a newline
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+_F_SETSIG = 10
+_CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+
+Identity = tuple[int, int, int, int]
+
+
+def identity(stat: os.stat_result) -> Identity:
+    """Return what changes whenever a file is replaced or written: device, inode, size, mtime."""
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def digest(raw: bytes) -> str:
+    """Return the sha256 of ``raw`` in hexadecimal."""
+    return hashlib.sha256(raw).hexdigest()
+
+
+class Content:
+    """The bytes of a file and the identity that it had, unchanged, around the read."""
+
+    __slots__ = ("digest", "identity", "mtime_s", "path", "raw")
+
+    def __init__(self, path: str, raw: bytes, stat: os.stat_result) -> None:
+        self.path = path
+        self.raw = raw
+        self.digest = digest(raw)
+        self.identity = identity(stat)
+        self.mtime_s = stat.st_mtime
+
+    def is_quiet(self) -> bool:
+        """Tell whether these bytes have rested long enough not to be half of a save."""
+        age = time.time() - self.mtime_s
+        needed = QUIET_S if self.raw.endswith(b"\n") else UNFINISHED_QUIET_S
+        return age >= needed or age < 0  # a time in the future says nothing: take the bytes as they are
+
+
+def read(path: str, limit: int = 64 << 20) -> Content | None:
+    """Return the content of ``path``, or ``None`` when it changed under the read ("not yet").
+
+    Raises ``OSError`` when it cannot be read.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        before = os.fstat(fd)
+        raw = os.read(fd, limit)
+        while len(raw) < before.st_size and len(raw) < limit:
+            more = os.read(fd, limit - len(raw))
+            if not more:
+                break
+            raw += more
+        after = os.fstat(fd)
+    finally:
+        os.close(fd)
+    if identity(before) != identity(after) or len(raw) != after.st_size:
+        return None
+    return Content(path, raw, after)
+
+
+def nobody_writes(content: Content) -> bool:
+    """Tell whether the file still is as read, ends in a newline, and no process has it open for writing.
+
+    The kernel grants a read lease only then (``fcntl(2)``). Should someone open the file in the
+    microseconds while we hold it, they wait for us to let go; the signal that would tell us is
+    switched from SIGIO, which kills by default, to SIGURG, which nobody notices.
+    """
+    if not content.raw.endswith(b"\n"):
+        return False
+    try:
+        fd = os.open(content.path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.fcntl(fd, _F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return identity(os.fstat(fd)) == content.identity
+    except OSError:
+        return False  # being written, or no leases here: wait until it is quiet
+    finally:
+        os.close(fd)
+
+
+def read_whole(path: str, tries: int = 50) -> Content:
+    """Return the content of ``path`` as soon as it holds still; raises ``OSError`` if it never does."""
+    for _ in range(tries):
+        content = read(path)
+        if content is not None:
+            return content
+        time.sleep(0.002)
+    raise OSError(errno.EBUSY, "the file is being written all the time", path)
+
+
+def write_new(path: str, data: bytes, like: str | None) -> None:
+    """Create ``path`` (never follow, never replace) with ``data`` on disk, mode and owner as ``like``."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        if like is not None:
+            _copy_mode(fd, os.stat(like))
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+    except BaseException:
+        os.close(fd)
+        os.unlink(path)
+        raise
+    os.close(fd)
+
+
+def _copy_mode(fd: int, like: os.stat_result) -> None:
+    now = os.fstat(fd)
+    if (now.st_uid, now.st_gid) != (like.st_uid, like.st_gid):
+        try:
+            os.fchown(fd, like.st_uid, like.st_gid)
+        except PermissionError:
+            pass  # another member of the group may write here without owning the file
+    if (now.st_mode & 0o7777) != (like.st_mode & 0o7777):
+        os.fchmod(fd, like.st_mode & 0o7777)
+
+
+def append(path: str, line: bytes, end: int) -> None:
+    """Append ``line`` to ``path``, whose length is known to be ``end``, and put it on disk.
+
+    A failed write is cut off again, so that no later line joins a torn one. Raises ``OSError``.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        try:
+            view = memoryview(line)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        except BaseException:
+            os.ftruncate(fd, end)
+            raise
+    finally:
+        os.close(fd)
+
+
+def fsync_directory(path: str) -> None:
+    """Put the names in ``path`` on disk."""
+    with directory(path) as fd:
+        os.fsync(fd)
+
+
+class directory:  # noqa: N801 - reads as a verb: `with directory(path) as fd`
+    """Open a directory for ``fsync`` and close it again."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> int:
+        self.fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self.fd
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+
+def exchange_names(a: str, b: str) -> None:
+    """Swap two names in one step. Raises ``OSError``; see ``can_exchange`` for the errors of a file
+    system that has no such step."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), a, None, b)
+
+
+def swap_in(new: str, target: str, base: bytes) -> bool:
+    """Give ``new`` the name ``target`` if ``target`` still holds ``base``; tell whether it did.
+
+    Afterwards the name ``new`` holds what was displaced. When someone saved ``target`` meanwhile, the
+    save gets its name back, however often they save again, and nothing of theirs is lost.
+    """
+    expected = os.stat(new).st_ino
+    try:
+        exchange_names(new, target)
+    except OSError as error:
+        if error.errno not in _CANNOT_EXCHANGE:
+            raise
+        return _swap_in_by_link(new, target, base)
+    if _holds(new, base):
+        return True
+    while True:  # what we displaced belongs at the target, unless that was saved yet again
+        moving = os.stat(new).st_ino
+        exchange_names(new, target)
+        if os.stat(new).st_ino == expected:
+            return False
+        expected = moving
+
+
+def _swap_in_by_link(new: str, target: str, base: bytes) -> bool:
+    """Do ``swap_in`` where names cannot be exchanged. Between the comparison and the rename a save by
+    rename would be lost: a window of microseconds, stated in docs/design.md."""
+    backup = new + ".old"
+    os.link(target, backup)
+    if not _holds(backup, base):
+        os.unlink(backup)
+        return False
+    os.rename(new, target)
+    os.rename(backup, new)
+    return True
+
+
+def _holds(path: str, raw: bytes) -> bool:
+    with open(path, "rb") as file:
+        return file.read() == raw
+
+
+def set_aside(path: str, suffix: str) -> str:
+    """Rename ``path`` to a free name that ends in ``suffix`` and return it; bytes of unknown origin are
+    kept for a person, never deleted."""
+    folder, base = os.path.split(path)
+    stem, number = os.path.join(folder, base.removesuffix(".tmp").lstrip(".")), 0
+    while True:
+        name = f"{stem}{f'.{number}' if number else ''}{suffix}"
+        try:
+            os.link(path, name)
+        except FileExistsError:
+            number += 1
+            continue
+        os.unlink(path)
+        return name
+
+
+def names(folder: str, suffix: str) -> Iterator[str]:
+    """Yield the plain file names in ``folder`` that end in ``suffix``, sorted; none if it is missing."""
+    try:
+        found = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return
+    for name in found:
+        if name.endswith(suffix) and not name.startswith("."):
+            yield name

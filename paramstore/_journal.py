@@ -1,0 +1,206 @@
+"""The journal on disk: JSON lines, only ever appended to, in segments named by their first revision.
+
+``path`` is either a directory of segments (``params/journal/00000001.jsonl``) or one ``.jsonl`` file of
+the user's choice, which then is the only segment. Lines that are not whole entries at the very end are a
+write that a crash tore: ``repair`` sets them aside before anything is appended. Anywhere else they are
+damage, which only a person can judge: ``JournalError``.
+"""
+
+from __future__ import annotations
+
+import os
+
+from paramstore import _files, _records
+from paramstore.errors import JournalError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+SEGMENT_BYTES = 4 << 20
+
+
+class Position:
+    """How far a reader has come: ``segment`` (start revision), ``offset`` (bytes), ``revision`` there,
+    and the last line's ``crc``, by which the same place is known again."""
+
+    __slots__ = ("crc", "offset", "revision", "segment")
+
+    def __init__(self, segment: int, offset: int, revision: int, crc: bytes = b"") -> None:
+        self.segment = segment
+        self.offset = offset
+        self.revision = revision
+        self.crc = crc
+
+    def plain(self) -> tuple[int, int, int, bytes]:
+        return self.segment, self.offset, self.revision, self.crc
+
+
+START = Position(0, 0, 0)
+
+
+class Journal:
+    """Reads and appends; holds no state but its place."""
+
+    __slots__ = ("path", "single")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.single = path.endswith(".jsonl")
+
+    def segments(self) -> list[int]:
+        """Return the start revisions of all segments, ascending."""
+        if self.single:
+            return [0] if os.path.exists(self.path) else []
+        stems = (name.removesuffix(".jsonl") for name in _files.names(self.path, ".jsonl"))
+        return sorted(int(stem) for stem in stems if stem.isdigit())
+
+    def file(self, segment: int) -> str:
+        return self.path if self.single else os.path.join(self.path, f"{segment:08d}.jsonl")
+
+    def read(self, start: Position, end: Position | None = None) -> tuple[list[dict[str, Any]], Position]:
+        """Return the entries after ``start``, aborted ones and their aborts left out, and the new position.
+
+        Reading stops at ``end`` (what a publisher announced) or before a last line that is not whole
+        yet. Raises ``JournalError`` for damage in the middle, or when ``start`` is no longer a place in
+        this journal.
+        """
+        records: list[dict[str, Any]] = []
+        position = start
+        for segment in self.segments():
+            if segment < start.segment:
+                continue
+            begin = start.offset if segment == start.segment else 0
+            stop = end.offset if end is not None and segment == end.segment else None
+            position = self._read_segment(segment, begin, stop, position, records)
+            if stop is not None:
+                break
+        return _without_aborted(records), position
+
+    def _read_segment(
+        self, segment: int, begin: int, stop: int | None, position: Position, records: list[dict[str, Any]]
+    ) -> Position:
+        file = self.file(segment)
+        with open(file, "rb") as stream:
+            stream.seek(begin)
+            raw = stream.read() if stop is None else stream.read(stop - begin)
+        offset, revision, crc = begin, position.revision, position.crc if begin else b""
+        lines = raw.splitlines(keepends=True)
+        for number, line in enumerate(lines):
+            record = _records.parse(line) if line.endswith(b"\n") else None
+            if record is None:
+                if number == len(lines) - 1:
+                    break  # being written, or torn by a crash
+                raise JournalError(
+                    file,
+                    f"the line at byte {offset} is not a journal entry (damaged, or a merge conflict). Writers refuse "
+                    "to go on; restore the file with `git checkout` or resolve the conflict line by line",
+                )
+            records.append(record)
+            offset += len(line)
+            revision, crc = _stands(record), line[-11:-3]
+        return Position(segment, offset, revision, crc)
+
+    def holds(self, position: Position) -> bool:
+        """Tell whether ``position`` still is a place in this journal (git may have replaced the file)."""
+        if position.offset == 0:
+            return True
+        try:
+            with open(self.file(position.segment), "rb") as stream:
+                stream.seek(max(0, position.offset - 11))
+                return stream.read(11)[:8] == position.crc
+        except OSError:
+            return False
+
+    def tail(self) -> tuple[Position, dict[str, Any] | None]:
+        """Return the position after the last whole entry, and that entry, reading only the end of the
+        last segment."""
+        for segment in reversed(self.segments()):
+            with open(self.file(segment), "rb") as stream:
+                size = stream.seek(0, os.SEEK_END)
+                block = 1 << 16
+                while True:
+                    begin = max(0, size - block)
+                    stream.seek(begin)
+                    found = _last_entry(stream.read(size - begin), begin)
+                    if found is not None:
+                        end, record, crc = found
+                        return Position(segment, end, _stands(record), crc), record
+                    if begin == 0:
+                        break
+                    block *= 8
+        return START, None
+
+    def append(self, line: bytes, at: Position, revision: int) -> Position:
+        """Append ``line`` durably after ``at``, starting a new segment when the last is long, and return
+        the position after it. Raises ``OSError``; then the journal is as it was."""
+        segment, offset = at.segment, at.offset
+        fresh = not os.path.exists(self.file(segment)) or (not self.single and segment == 0)
+        if fresh or (not self.single and offset + len(line) > SEGMENT_BYTES):
+            segment, offset = (0 if self.single else max(1, revision)), 0
+            self._create(segment)
+        _files.append(self.file(segment), line, offset)
+        return Position(segment, offset + len(line), revision, line[-11:-3])
+
+    def _create(self, segment: int) -> None:
+        folder = os.path.dirname(self.file(segment))
+        os.makedirs(folder, exist_ok=True)
+        _files.fsync_directory(os.path.dirname(folder) or ".")
+        fd = os.open(self.file(segment), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        os.close(fd)
+        _files.fsync_directory(folder)
+
+    def repair(self, at: Position) -> str | None:
+        """Set the bytes after ``at`` aside, in a ``.torn`` file beside the segment, and cut them off.
+
+        Only for a torn last line, under the lock. Returns the name of the file that keeps them.
+        """
+        file = self.file(at.segment)
+        try:
+            with open(file, "rb") as stream:
+                stream.seek(at.offset)
+                torn = stream.read()
+        except FileNotFoundError:
+            return None
+        if not torn:
+            return None
+        keep = f"{file}.{at.offset}.{_files.digest(torn)[:8]}.torn"
+        if not os.path.exists(keep):
+            _files.write_new(keep, torn, None)
+            _files.fsync_directory(os.path.dirname(file))
+        fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.ftruncate(fd, at.offset)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        return keep
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.read(START)[0])
+
+
+def _last_entry(raw: bytes, begin: int) -> tuple[int, dict[str, Any], bytes] | None:
+    end = raw.rfind(b"\n")
+    while end >= 0:
+        start = raw.rfind(b"\n", 0, end) + 1
+        if start == 0 and begin > 0:
+            return None  # the line begins before this block
+        line = raw[start : end + 1]
+        record = _records.parse(line)
+        if record is not None:
+            return begin + end + 1, record, line[-11:-3]
+        end = start - 1
+    return None
+
+
+def _stands(record: dict[str, Any]) -> int:
+    """Return the revision that stands after ``record``; an abort gives its number back."""
+    revision: int = record["revision"]
+    return revision - 1 if record["kind"] == "abort" else revision
+
+
+def _without_aborted(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    aborted = {record["evidence"].get("aborts") for record in records if record["kind"] == "abort"}
+    return [r for r in records if r["kind"] != "abort" and r["id"] not in aborted]

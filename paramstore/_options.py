@@ -1,0 +1,76 @@
+"""The store's own options with their defaults, and where a store is found. Light: part of a first read."""
+
+from __future__ import annotations
+
+import os
+
+from paramstore.errors import StoreNotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "PARAMSTORE_"
+SETTINGS_FILE = "paramstore.toml"
+
+
+class Options:
+    """``journal``: directory of segments, or one ``.jsonl`` file, relative to the root. ``timeout_s``: how
+    long a transaction waits for the lock. ``poll_s``: how often files are looked at for edits by hand.
+    ``author``: who the command line says it is."""
+
+    __slots__ = ("author", "journal", "poll_s", "timeout_s")
+
+    def __init__(
+        self,
+        journal: str = "params/journal",
+        timeout_s: float = 5.0,
+        poll_s: float = 0.2,
+        author: str | None = None,
+    ) -> None:
+        self.journal = journal
+        self.timeout_s = timeout_s
+        self.poll_s = poll_s
+        self.author = author
+
+
+def find_root(environ: Mapping[str, str], start: str | None = None) -> str:
+    """Return ``PARAMSTORE_ROOT``, else the nearest directory from ``start`` (the working directory) upward
+    that holds both ``params/`` and ``schemas/``. Raises ``StoreNotFoundError`` that says what to do."""
+    named = environ.get(PREFIX + "ROOT")
+    if named:
+        return check_root(named, "PARAMSTORE_ROOT")
+    begin = folder = os.path.abspath(start or os.getcwd())
+    while not is_root(folder):
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            raise StoreNotFoundError(
+                f"No parameter store in {begin} or above it: no directory holds both params/ and schemas/. "
+                "Run `paramstore init` there, or set PARAMSTORE_ROOT (or --root) to the directory that has one."
+            )
+        folder = parent
+    return folder
+
+
+def is_root(folder: str) -> bool:
+    return os.path.isdir(os.path.join(folder, "params")) and os.path.isdir(os.path.join(folder, "schemas"))
+
+
+def check_root(folder: str, named_by: str) -> str:
+    """Return ``folder`` made absolute, or raise ``StoreNotFoundError``."""
+    folder = os.path.abspath(os.path.expanduser(folder))
+    if not is_root(folder):
+        missing = [
+            name + "/" for name in ("params", "schemas") if not os.path.isdir(os.path.join(folder, name))
+        ]
+        raise StoreNotFoundError(
+            f"{named_by} is {folder}, which has no {' and no '.join(missing)}. Run `paramstore init` there, or name "
+            "the directory that has both."
+        )
+    return folder
+
+
+def needs_validation(root: str, environ: Mapping[str, str]) -> bool:
+    """Tell whether anything but the root is set at all, so that it must go through the settings model."""
+    named = any(name.startswith(PREFIX) and name != PREFIX + "ROOT" for name in environ)
+    return named or os.path.exists(os.path.join(root, SETTINGS_FILE))

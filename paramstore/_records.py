@@ -1,0 +1,112 @@
+"""A journal entry and its line: JSON in ASCII with a checksum at the end, one entry a line.
+
+Format version 1. ``{"v":1,"revision":…,"id":…,"time":…,"kind":…,"author":…,"reason":…,"evidence":…,
+"changes":[{"key":…,"context":…,"old":…,"new":…,"requested":…,"bound_by":…}],"files":{path:{"before":…,
+"after":…}},"crc":"8 hex digits"}``. A change without ``old`` created the value, one without ``new``
+removed it. The checksum is the CRC-32 of all bytes of the line before ``,"crc"``.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from paramstore._model import Entry
+
+VERSION = 1
+_MARK = b',"crc":"'
+_TAIL = len(_MARK) + 8 + len('"}')
+
+Record = dict  # a parsed line: plain data, so that a reader needs no dataclasses
+
+
+def encode(entry: Entry) -> bytes:
+    """Return the line of ``entry`` with its newline. Raises ``ValueError`` for NaN or infinity and
+    ``TypeError`` for evidence that is no plain data."""
+    import json
+
+    from paramstore._model import ABSENT
+    from paramstore._values import thaw
+
+    changes = []
+    for change in entry.changes:
+        item: dict[str, Any] = {"key": change.key}
+        if change.context:
+            item["context"] = dict(change.context)
+        if change.old is not ABSENT:
+            item["old"] = thaw(change.old)
+        if change.new is not ABSENT:
+            item["new"] = thaw(change.new)
+        if change.bound_by is not None:
+            item["requested"] = thaw(change.requested)
+            item["bound_by"] = change.bound_by
+        changes.append(item)
+    body = {
+        "v": VERSION,
+        "revision": entry.revision,
+        "id": entry.id,
+        "time": entry.time,
+        "kind": entry.kind,
+        "author": entry.author,
+        "reason": entry.reason,
+        "evidence": dict(entry.evidence),
+        "changes": changes,
+        "files": {path: {"before": f.before, "after": f.after} for path, f in entry.files.items()},
+    }
+    text = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+    return text[:-1] + _MARK + b'%08x"}\n' % zlib.crc32(text[:-1])
+
+
+def utc_now() -> str:
+    """Return the time as entries hold it: UTC, ISO 8601, microseconds."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06d}Z"
+
+
+def parse(line: bytes) -> dict[str, Any] | None:
+    """Return the plain data of a line (with or without newline), or ``None`` if it is no whole entry."""
+    import json
+
+    line = line.rstrip(b"\r\n")
+    mark = len(line) - _TAIL
+    if mark <= 0 or line[mark : mark + len(_MARK)] != _MARK:
+        return None
+    try:
+        if int(line[-10:-2], 16) != zlib.crc32(line[:mark]):
+            return None
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and record.get("v") == VERSION else None
+
+
+def entry(record: dict[str, Any]) -> Entry:
+    """Return the frozen ``Entry`` of a parsed line."""
+    from paramstore._model import ABSENT, Change, Entry, FileChange
+
+    changes = tuple(
+        Change(
+            key=item["key"],
+            context=item.get("context", {}),
+            old=item.get("old", ABSENT),
+            new=item.get("new", ABSENT),
+            requested=item.get("requested", item.get("new", ABSENT)),
+            bound_by=item.get("bound_by"),
+        )
+        for item in record["changes"]
+    )
+    return Entry(
+        revision=record["revision"],
+        id=record["id"],
+        time=record["time"],
+        kind=record["kind"],
+        author=record["author"],
+        reason=record["reason"],
+        evidence=record["evidence"],
+        changes=changes,
+        files={path: FileChange(**sums) for path, sums in record["files"].items()},
+    )

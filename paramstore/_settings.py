@@ -1,0 +1,85 @@
+"""The store's own options from ``PARAMSTORE_*`` and ``paramstore.toml``. The only user of pydantic-settings.
+
+Environment wins over the file. Imported only when something but the root is set, because pydantic costs
+ten times as much to import as everything that a plain read needs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from paramstore._options import PREFIX, SETTINGS_FILE, Options
+from paramstore._values import nearest
+from paramstore.errors import SettingsError
+
+_DEFAULT = Options()
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its bounds. Unknown names are errors, so that a typo is seen."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", env_ignore_empty=True)
+
+    root: str | None = Field(None, description="The directory with params/ and schemas/.")
+    journal: str = Field(_DEFAULT.journal, description="Directory of journal segments, or one .jsonl file.")
+    timeout_s: float = Field(_DEFAULT.timeout_s, gt=0, le=3600, description="Seconds to wait for the lock.")
+    poll_s: float = Field(_DEFAULT.poll_s, ge=0.02, le=0.5, description="Seconds between looks at the files.")
+    author: str | None = Field(_DEFAULT.author, min_length=1, description="Author of command-line changes.")
+
+    @field_validator("journal")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        if not value.strip() or value.strip("/") in (".", "params", "schemas"):
+            raise ValueError("name a directory of its own, or a file that ends in .jsonl")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def load(root: str, environ: Mapping[str, str]) -> Options:
+    """Return the validated options of the store at ``root``. Raises ``SettingsError``."""
+    known = Settings.model_fields
+    for name in environ:
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in known:
+            close = nearest(name, [PREFIX + field.upper() for field in known])
+            hint = f" Did you mean {close[0]}?" if close else ""
+            raise SettingsError(f"{name} is not a setting of paramstore.{hint} Nothing was opened.")
+    try:
+        settings = Settings(**_from_file(os.path.join(root, SETTINGS_FILE)))
+    except ValidationError as error:
+        raise SettingsError("\n".join(map(_sentence, error.errors())) + "\nNothing was opened.") from None
+    return Options(settings.journal, settings.timeout_s, settings.poll_s, settings.author)
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    if not os.path.exists(path):
+        return {}
+    try:
+        source = TomlConfigSettingsSource(Settings, path)
+    except (ValueError, OSError) as error:
+        raise SettingsError(f"{path}: {error}. Nothing was opened.") from None
+    return dict(source.toml_data)
+
+
+def _sentence(error: Any) -> str:
+    name = ".".join(map(str, error["loc"]))
+    return f"{PREFIX}{name.upper()} (or `{name}` in {SETTINGS_FILE}) = {error['input']!r}: {error['msg']}."

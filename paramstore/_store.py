@@ -1,0 +1,555 @@
+"""A parameter store: live reads, snapshots, history, and the way into a transaction."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from contextlib import contextmanager
+
+from paramstore import _environment
+from paramstore._options import Options, check_root, find_root, needs_validation
+from paramstore._reads import Memo, Reader, Snapshot, matching_keys, reader_class
+from paramstore._values import unknown_key
+from paramstore._watch import Watcher
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from paramstore._backends.base import Backend
+    from paramstore._live import Live
+    from paramstore._model import Change, CommitResult, Entry, Explanation, Health, Spec
+    from paramstore._section import Section
+    from paramstore._state import State
+    from paramstore._transaction import Transaction
+    from paramstore._values import Values
+
+    Callback = Callable[[tuple[Change, ...]], object]
+
+
+class Bound(Reader):
+    """What ``params.at(symbol="BTCUSDT")`` gives: the same reads, in a context."""
+
+    __slots__ = ("_context", "_store")
+
+    def __init__(self, store: ParamStore, context: Mapping[str, Any]) -> None:
+        self._store = store
+        self._context = dict(context)
+        self.flag: object = True
+        store.attach(self)
+        self.refetch()
+
+    def refetch(self) -> None:
+        flag, snapshot = self._store.newest()
+        self.values = snapshot.in_context(self._context)
+        self.memo = Memo(snapshot, tuple(self._store.dimensions()), self._context)
+        self.flag = flag
+
+    def current(self) -> tuple[object, Values]:
+        if self.flag:
+            self.refetch()
+        return self.flag, self.values
+
+    def attach(self, view: Any) -> None:
+        self._store.attach(view)
+
+    def at(self, **context: Any) -> Bound:
+        return self._store.at(**{**self._context, **context})
+
+    def section(self, prefix: str) -> Section:
+        from paramstore._section import Section
+
+        return Section(self, prefix)
+
+    def live(self, key: str) -> Any:
+        from paramstore._live import Live
+
+        return Live(self, key)
+
+    def snapshot(self) -> Snapshot:
+        return self._store.snapshot().at(**self._context)
+
+    def explain(self, key: str, **context: Any) -> Explanation:
+        return self._store.explain(key, **{**self._context, **context})
+
+    def spec(self, key: str) -> Spec:
+        return self._store.spec(key)
+
+    def keys(self, pattern: str = "*") -> list[str]:
+        return self._store.keys(pattern)
+
+
+class ParamStore(Reader):
+    """The parameters under ``root`` (a directory with ``params/`` and ``schemas/``).
+
+    Without ``root``: ``PARAMSTORE_ROOT``, else the nearest such directory upward from the working
+    directory. Nothing is read before the first use, which raises ``StoreNotFoundError``,
+    ``InvalidFileError`` or ``SettingsError`` if there is no good state to serve. ``backend`` replaces
+    the files; ``environ`` stands in for ``os.environ``.
+    """
+
+    __slots__ = ("_backend", "_bound", "_environ", "_environment", "_known_bad", "_lock", "_options", "_overrides",
+                 "_pending", "_root", "_sections", "_snapshot", "_subscribers", "_views", "_watcher")  # fmt: skip
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        backend: Backend | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self._root = None if root is None else os.fspath(root)
+        self._environ = os.environ if environ is None else environ
+        self._start(backend)
+
+    def _start(self, backend: Backend | None = None) -> None:
+        self._backend = backend
+        self._options = Options()
+        self._lock = threading.RLock()
+        self._snapshot: Snapshot | None = None
+        self._environment: dict[str, Any] = {}
+        self._overrides: list[dict[str, Any]] = []
+        self._views: weakref.WeakValueDictionary[int, Any] = (
+            weakref.WeakValueDictionary()
+        )  # sections do not hash
+        self._bound: dict[tuple[Any, ...], Bound] = {}
+        self._sections: dict[str, Section] = {}
+        self._subscribers: list[Subscription] = []
+        self._pending: list[tuple[Snapshot, Snapshot]] = []
+        self._known_bad: dict[str, tuple[str, str]] = {}
+        self._watcher: Watcher | None = None
+        self.flag: object = True
+
+    def get(self, key: str, /, **context: Any) -> Any:
+        """Return the value of ``key``, in the context of the named dimensions.
+
+        Raises ``UnknownParamError`` (a ``KeyError``) for a key that no schema declares and
+        ``ContextError`` (a ``TypeError``) for a dimension or value that no schema allows. There is no
+        default: a misspelt key cannot trade.
+        """
+        self.newest()  # the first read makes this a class whose ``get`` knows the dimensions
+        return self.get(key, **context)
+
+    # -- freshness --------------------------------------------------------------------------------
+
+    def refetch(self) -> None:
+        self.newest()
+
+    def newest(self, files: bool = False) -> tuple[object, Snapshot]:
+        """Return the newest snapshot and the flag that tells when it is superseded."""
+        with self._lock:
+            if self.flag or files or self._snapshot is None:
+                self._refresh(files)
+            assert self._snapshot is not None
+            return self.flag, self._snapshot
+
+    def _refresh(self, files: bool) -> None:
+        backend = self._open()
+        last = self._snapshot.state if self._snapshot is not None else None
+        flag = backend.signal()  # before loading: a commit in between shows in the flag
+        state = backend.load(last, files)
+        if last is None:
+            self._environment = _environment.read(self._environ, state, backend.schema)
+        self._adopt(state, flag)
+
+    def _adopt(self, state: State, flag: object) -> None:
+        old = self._snapshot
+        if old is not None and old.state.documents == state.documents and old.revision == state.revision:
+            old.state = state  # the same values, known from newer files
+            self._note_problems(state)
+            self.flag = flag
+            return
+        self._serve(Snapshot(state, self._environment, *self._overrides), flag)
+        self._note_problems(state)
+
+    def _serve(self, snapshot: Snapshot, flag: object) -> None:
+        old, self._snapshot = self._snapshot, snapshot
+        names = tuple(snapshot.state.dimensions())
+        self.values = snapshot.values
+        self.memo = Memo(snapshot, names, {})
+        self.__class__ = reader_class(ParamStore, names)
+        self.flag = flag
+        for view in list(self._views.values()):
+            view.flag = True
+        if old is None:
+            self._watch()
+        elif self._subscribers:
+            self._pending.append((old, snapshot))
+            self._wake()
+
+    def _open(self) -> Backend:
+        if self._backend is None:
+            from paramstore._backends.local import LocalBackend
+
+            root = (
+                find_root(self._environ) if self._root is None else check_root(self._root, "The given root")
+            )
+            if needs_validation(root, self._environ):
+                from paramstore import _settings
+
+                self._options = _settings.load(root, self._environ)
+            self._backend = LocalBackend(root, self._options)
+        return self._backend
+
+    def _note_problems(self, state: State) -> None:
+        """Log each new problem once, and remember since when it stands."""
+        for file, message in state.problems.items():
+            if self._known_bad.get(file, ("", ""))[1] != message:
+                import logging
+
+                from paramstore._records import utc_now
+
+                self._known_bad[file] = utc_now(), message
+                logging.getLogger("paramstore").error(
+                    "%s\nRevision %d is still being served; correct the file.", message, state.revision
+                )
+        for file in [file for file in self._known_bad if file not in state.problems]:
+            del self._known_bad[file]
+
+    def _watch(self) -> None:
+        self._watcher = Watcher(self, self._options.poll_s)
+        self._watcher.start()
+
+    def _wake(self) -> None:
+        if self._watcher is not None:
+            self._watcher.wake()
+
+    def look(self) -> None:
+        """Look at the files for changes that nobody announced, and tell subscribers what changed."""
+        backend, snapshot = self._backend, self._snapshot
+        if backend is None or snapshot is None:
+            return
+        if backend.poll(snapshot.state):
+            self.newest(files=True)
+        elif self.flag and self._subscribers:
+            self.newest()
+        self._tell()
+
+    def _tell(self) -> None:
+        while self._pending:
+            old, new = self._pending.pop(0)
+            for subscription in list(self._subscribers):
+                subscription.tell(old, new)
+
+    def after_fork(self) -> None:
+        """Forget what belongs to the parent's threads; the mapped generation is shared and stays."""
+        self._lock = threading.RLock()
+        if self._backend is not None:
+            self._backend.after_fork()
+
+    def refresh(self) -> Health:
+        """Look at the files now instead of within a second, and return the health that results."""
+        self.newest(files=True)
+        return self.health
+
+    @property
+    def health(self) -> Health:
+        """Whether readers see what the files say; if not, which file is refused, why, and since when."""
+        from paramstore._model import Health, Problem
+
+        self.newest()
+        self.look()
+        with self._lock:
+            assert self._snapshot is not None
+            state = self._snapshot.state
+            problems = tuple(
+                Problem(file, message, since) for file, (since, message) in self._known_bad.items()
+            )
+        return Health(state.revision, problems, state.warnings)
+
+    @property
+    def root(self) -> str | None:
+        """The directory with params/ and schemas/; ``None`` for a store that is not in files."""
+        return getattr(self._open(), "root", None)
+
+    @property
+    def options(self) -> Options:
+        self._open()
+        return self._options
+
+    @property
+    def revision(self) -> int:
+        """The revision that a read would see now."""
+        return self.newest()[1].revision
+
+    # -- reads ------------------------------------------------------------------------------------
+
+    def current(self) -> tuple[object, Values]:
+        flag, snapshot = self.newest()
+        return flag, snapshot.values
+
+    def attach(self, view: Any) -> None:
+        self._views[id(view)] = view
+
+    def dimensions(self) -> list[str]:
+        """Return the names of all declared dimensions."""
+        return list(self.newest()[1].state.dimensions())
+
+    def at(self, **context: Any) -> Bound:
+        """Return a view with the same reads in a context. Raises ``ContextError`` for an unknown one."""
+        names = tuple(self.dimensions())
+        place = tuple(sorted(context.items()))
+        view = self._bound.get((names, place))
+        if view is None:
+            bound: type[Bound] = reader_class(Bound, names)
+            view = bound(self, context)
+            if len(self._bound) >= 1000:
+                self._bound.clear()
+            self._bound[names, place] = view
+        return view
+
+    def section(self, prefix: str) -> Section:
+        """Return a live, read-only dictionary of the values below ``prefix`` (a namespace or group)."""
+        section = self._sections.get(prefix)
+        if section is None:
+            from paramstore._section import Section
+
+            section = self._sections[prefix] = Section(self, prefix)
+        return section
+
+    def live(self, key: str) -> Any:
+        """Return a class attribute, or dataclass field default, that always reads the newest value.
+
+        Raises ``UnknownParamError`` at once for an unknown key, and ``LiveError`` where it cannot stay live.
+        """
+        from paramstore._live import Live
+
+        live: Live = Live(self, key)
+        return live
+
+    def snapshot(self) -> Snapshot:
+        """Return all values at the newest revision, immutable: one decision reads one revision."""
+        return self.newest()[1]
+
+    def spec(self, key: str) -> Spec:
+        """Return type, bounds, unit and learner limits of ``key``."""
+        namespace, path = self._place(key)
+        return self._open().schema(namespace).specs[path]
+
+    def keys(self, pattern: str = "*") -> list[str]:
+        """Return the keys that match a shell-style pattern (``*`` crosses dots), in schema order."""
+        return matching_keys(self.current()[1], pattern)
+
+    def explain(self, key: str, **context: Any) -> Explanation:
+        """Return every layer's value for ``key`` in ``context``, lowest first, and the last change."""
+        from paramstore._explain import explain
+
+        self._place(key)
+        history = self.history(key)
+        layers = self._environment, self._overrides
+        return explain(
+            self.newest()[1], key, context, self.spec(key), layers, history[-1] if history else None
+        )
+
+    def _place(self, key: str) -> tuple[str, str]:
+        values = self.current()[1]
+        if key not in values:
+            raise unknown_key(key, values)
+        namespace, _, path = key.partition(".")
+        return namespace, path
+
+    # -- overrides and subscriptions --------------------------------------------------------------
+
+    @contextmanager
+    def override(self, values: Mapping[str, Any]) -> Iterator[None]:
+        """For tests: lay ``values`` over everything, in this process only, while the block runs.
+
+        Types and bounds hold (``ValidationError``); constraints do not, so that one weight can be set.
+        """
+        from paramstore.errors import ValidationError
+
+        layer: dict[str, Any] = {}
+        problems: list[str] = []
+        for key, value in values.items():
+            namespace, path = self._place(key)
+            layer[key], wrong = self._open().schema(namespace).judge(path, value)
+            problems += [f"{problem}." for problem in wrong]
+        if problems:
+            raise ValidationError(problems, "Nothing was overridden.")
+        self._overrides.append(layer)
+        self._lay_anew()
+        try:
+            yield
+        finally:
+            self._overrides = [other for other in self._overrides if other is not layer]
+            self._lay_anew()
+
+    def _lay_anew(self) -> None:
+        with self._lock:
+            flag, snapshot = self.newest()
+            self._serve(Snapshot(snapshot.state, self._environment, *self._overrides), flag)
+
+    def subscribe(self, pattern: str, callback: Callback) -> Subscription:
+        """Call ``callback(changes)`` after each new revision that changes keys matching ``pattern``.
+
+        ``changes`` is a tuple of ``Change`` with effective old and new values, never half of a commit.
+        It runs in a thread of the store's own, usually within a quarter of a second; an exception in it
+        is logged. Returns a handle to ``cancel``.
+        """
+        matching_keys(self.current()[1], pattern)
+        subscription = Subscription(self, pattern, callback)
+        self._subscribers.append(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        self._subscribers = [other for other in self._subscribers if other is not subscription]
+
+    # -- writes -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(
+        self,
+        *,
+        author: str,
+        reason: str = "",
+        evidence: Mapping[str, Any] | None = None,
+        expected_revision: int | None = None,
+        dry_run: bool = False,
+        timeout_s: float | None = None,
+    ) -> Iterator[Transaction]:
+        """Lock the store, let the block read and propose, then judge and commit everything at once.
+
+        Raises ``LockTimeoutError`` after ``timeout_s`` seconds (the setting's, when not given),
+        ``ConflictError`` when ``expected_revision`` no longer stands, ``ValidationError`` with all
+        violations, ``WriteError`` when the disk refuses: in each case, and when the block itself
+        raises, nothing was written. ``DurabilityUnknownError``: written, not confirmed.
+        """
+        words = {
+            "author": author,
+            "reason": reason,
+            "evidence": evidence,
+            "expected_revision": expected_revision,
+        }
+        with self._transaction(timeout_s, **words, dry_run=dry_run) as tx:
+            yield tx
+
+    @contextmanager
+    def _transaction(self, timeout_s: float | None, **words: Any) -> Iterator[Transaction]:
+        from paramstore._transaction import Transaction
+
+        backend = self._open()
+        wait_s = self._options.timeout_s if timeout_s is None else timeout_s
+        last = self._snapshot.state if self._snapshot is not None else None
+        with backend.session(wait_s, last) as session:
+            tx = Transaction(session, **words)
+            yield tx
+            state = tx.finish()
+            if state is not None:
+                self._take(state)
+
+    def _take(self, state: State) -> None:
+        """Serve a state that this process has just committed, without reading it back."""
+        with self._lock:
+            if self._snapshot is not None and self._snapshot.revision < state.revision:
+                flag = self._open().signal()
+                self._adopt(state, flag)
+
+    def rollback(
+        self,
+        to: int | str,
+        *,
+        author: str,
+        reason: str = "",
+        keys: str | None = None,
+        timeout_s: float | None = None,
+    ) -> CommitResult:
+        """Make a new revision with the values of revision or time ``to``; the journal is never rewritten.
+
+        ``keys`` limits it to a pattern. Parameters that did not exist then keep their values. Raises
+        what ``transaction`` raises: old values must satisfy today's rules.
+        """
+        from paramstore._past import rollback_requests
+
+        words = {"author": author, "reason": reason or f"rollback to {to}", "kind": "rollback"}
+        with self._transaction(timeout_s, **words) as tx:
+            for key, context, value in rollback_requests(self._open(), to, keys, tx.state):
+                tx.request(key, value, context)
+        return tx.commit_result
+
+    # -- history ----------------------------------------------------------------------------------
+
+    def history(self, key: str | None = None) -> list[Entry]:
+        """Return the journal's entries, oldest first; with ``key`` (or a pattern), only what touched it."""
+        from paramstore._past import history
+
+        if key is not None and not any(sign in key for sign in "*?["):
+            self._place(key)
+        return history(self._open(), key)
+
+    def pending(self) -> tuple[Change, ...]:
+        """Return edits by hand that no entry records yet; the next transaction will record them."""
+        from paramstore._past import pending
+
+        return pending(self._open(), self.newest(files=True)[1].state)
+
+    def diff(self, a: int | str, b: int | str | None = None) -> tuple[Change, ...]:
+        """Return what changed from revision or time ``a`` to ``b`` (now, when not given)."""
+        from paramstore._past import diff
+
+        return diff(self._open(), a, b)
+
+    def as_of(self, when: Any) -> Snapshot:
+        """Return the values as written at a revision (int) or time (``datetime`` or ISO text, UTC if it
+        names no zone). Raises ``UnknownRevisionError``."""
+        from paramstore._past import as_of
+
+        return as_of(self._open(), when, self.newest()[1].state)
+
+    def reset(self) -> None:
+        """Forget everything read, so that the next use opens the store anew. For tests and forked workers."""
+        if self._watcher is not None:
+            self._watcher.stop()
+        views = list(self._views.values())
+        self.__class__ = ParamStore
+        self._start()
+        for view in views:
+            view.flag = True
+            self.attach(view)
+
+    def __repr__(self) -> str:
+        if self._snapshot is None:
+            return "<ParamStore, not opened yet>"
+        return (
+            f"<ParamStore {getattr(self._backend, 'root', 'in memory')}, revision {self._snapshot.revision}>"
+        )
+
+
+class Subscription:
+    """A handle on one subscription; ``cancel()`` ends it, and so does leaving it as a context manager."""
+
+    def __init__(self, store: ParamStore, pattern: str, callback: Callback) -> None:
+        self._store = store
+        self._pattern = pattern
+        self._callback = callback
+
+    def cancel(self) -> None:
+        self._store.unsubscribe(self)
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cancel()
+
+    def tell(self, old: Snapshot, new: Snapshot) -> None:
+        from fnmatch import fnmatchcase
+
+        from paramstore._model import ABSENT, Change
+        from paramstore._values import same
+
+        changes = []
+        for key in dict.fromkeys([*new.values, *old.values]):
+            if fnmatchcase(key, self._pattern):
+                before, after = dict.get(old.values, key, ABSENT), dict.get(new.values, key, ABSENT)
+                if not same(before, after):
+                    changes.append(Change(key, before, after, {}, after))
+        if not changes:
+            return
+        try:
+            self._callback(tuple(changes))
+        except Exception:  # noqa: BLE001 - one subscriber must not silence the others
+            import logging
+
+            logging.getLogger("paramstore").exception("a subscriber to %r failed", self._pattern)

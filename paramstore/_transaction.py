@@ -1,0 +1,247 @@
+"""A locked read-modify-write: collect requests, judge them together, commit all or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from paramstore._backends.base import Draft, Session
+from paramstore._history import changes_between, flatten
+from paramstore._layers import check_context, context_values
+from paramstore._model import ABSENT, Change, CommitResult, Kind
+from paramstore._rules import OnViolation, Request, broken_constraints, judge_request
+from paramstore._state import Document, State, split_key
+from paramstore._values import unknown_key
+from paramstore.errors import ConflictError, ParamstoreError, ValidationError
+
+RETRIES = 20  # a person who saves over and over again wins in the end
+
+At = tuple[tuple[str, Any], ...]
+
+
+class Transaction:
+    """What ``with params.transaction(...) as tx`` gives. Reads see the locked, latest values with the
+    requests made so far on top; environment and in-process overrides are left out, because what a
+    learner builds on is what gets written.
+
+    ``commit_result`` is set once the block has ended without an exception.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        author: str,
+        reason: str = "",
+        evidence: Mapping[str, Any] | None = None,
+        expected_revision: int | None = None,
+        dry_run: bool = False,
+        kind: Kind = "commit",
+    ) -> None:
+        self._session = session
+        self._requests: dict[tuple[str, At], Request] = {}
+        self._read: set[str] = set()
+        self._expected = expected_revision
+        self._dry_run = dry_run
+        self._kind: Kind = kind
+        self._result: CommitResult | None = None
+        self.author = author
+        self.reason = reason
+        self.evidence = dict(evidence or {})
+        self._check_words()
+        if expected_revision is not None and expected_revision != self.revision:
+            raise ConflictError(
+                f"Revision {expected_revision} was expected, but {self.revision} stands: someone committed or edited "
+                f"meanwhile. Nothing was written; read again and decide anew."
+            )
+
+    # -- what an author does ----------------------------------------------------------------------
+
+    @property
+    def revision(self) -> int:
+        """The revision that this transaction builds on."""
+        return self._session.state.revision
+
+    @property
+    def commit_result(self) -> CommitResult:
+        """What was done. Raises ``ParamstoreError`` before the block has ended well."""
+        if self._result is None:
+            raise ParamstoreError("There is no commit result: the transaction has not ended, or it failed.")
+        return self._result
+
+    @property
+    def state(self) -> State:
+        """What is stored now, before this transaction."""
+        return self._session.state
+
+    def __getitem__(self, key: str) -> Any:
+        return self.get(key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.set(key, value)
+
+    def get(self, key: str, **context: Any) -> Any:
+        """Return the value of ``key`` as this transaction would leave it."""
+        document, path = self._find(key)
+        at = self._context(context)
+        self._read.add(key)
+        for place in ((key, _place(at)), (key, ())):
+            if place in self._requests and self._requests[place].value is not ABSENT:
+                return self._requests[place].value
+        return context_values({document.namespace: document}, at).get(key, document.values[path])
+
+    def set(self, key: str, value: Any, on_violation: OnViolation = "reject", **context: Any) -> None:
+        """Ask for ``value``; with dimensions, for exactly that context."""
+        self._ask(key, value, on_violation, context)
+
+    def remove(self, key: str, **context: Any) -> None:
+        """Ask to remove the value written for exactly this context, so that a less specific one applies."""
+        self._ask(key, ABSENT, "reject", context)
+
+    def propose(
+        self, prefix: str, values: Mapping[str, Any], on_violation: OnViolation = "reject", **context: Any
+    ) -> None:
+        """Ask for several values below ``prefix`` at once (keys relative to it, nested or dotted).
+
+        ``on_violation``: ``"reject"`` refuses the whole transaction when a bound is broken, ``"clamp"``
+        moves each value to its nearest bound. Constraints are never bent.
+        """
+        for name, value in values.items():
+            key = f"{prefix}.{name}" if prefix else name
+            if isinstance(value, Mapping) and not self._is_parameter(key):
+                self.propose(key, value, on_violation, **context)
+            else:
+                self.set(key, value, on_violation, **context)
+
+    def request(self, key: str, value: Any, context: Mapping[str, Any]) -> None:
+        """Ask for ``value`` (``ABSENT`` removes) in a context given as a mapping."""
+        self._ask(key, value, "reject", context)
+
+    # -- how it ends ------------------------------------------------------------------------------
+
+    def finish(self) -> State | None:
+        """Judge and commit everything. Returns the new state, or ``None`` when nothing was written.
+
+        Raises ``ValidationError`` with all violations, and whatever ``Session.commit`` raises.
+        """
+        for _ in range(RETRIES):
+            changes = self._judge()
+            if self._dry_run or not changes:
+                self._result = CommitResult(self.revision, changes, self._dry_run)
+                return None
+            draft = Draft(self._kind, self.author, changes, self.reason, self.evidence)
+            try:
+                state, entry = self._session.commit(draft)
+            except ConflictError as conflict:
+                self._rebase(conflict)
+                continue
+            self._result = CommitResult(state.revision, changes, entry=entry)
+            return state
+        raise ConflictError(
+            f"The files were saved by someone else {RETRIES} times in a row. Nothing was written by this transaction; "
+            f"revision {self.revision} stands. Try again when they are done."
+        )
+
+    def _rebase(self, conflict: ConflictError) -> None:
+        """Go on from an edit by hand that came in between, unless it touches what this author looked at."""
+        before = flatten(self._session.state.documents)
+        after = flatten(self._session.refresh().documents)
+        mine = self._read | {key for key, _ in self._requests}
+        theirs = sorted({change.key for change in changes_between(before, after)} & mine)
+        if theirs or self._expected is not None:
+            names = ", ".join(f"`{key}`" for key in theirs) or "the revision"
+            raise ConflictError(
+                f"{names} changed by hand during the transaction. The edit stands, nothing was written by this "
+                f"transaction; revision {self.revision} stands. Read again and decide anew."
+            ) from conflict
+
+    def _judge(self) -> tuple[Change, ...]:
+        changes: list[Change] = []
+        problems: list[str] = []
+        for request in self._requests.values():
+            document, _ = self._find(request.key)
+            schema = self._session.schema(document.namespace)
+            change, wrong = judge_request(schema, document, request)
+            problems += wrong
+            if change is not None:
+                changes.append(change)
+        if not problems:
+            problems = self._broken(changes)
+        if problems:
+            raise ValidationError([f"{problem}." for problem in problems], self._stands())
+        return tuple(changes)
+
+    def _broken(self, changes: list[Change]) -> list[str]:
+        problems: list[str] = []
+        for name in dict.fromkeys(split_key(change.key)[0] for change in changes):
+            mine = [change for change in changes if split_key(change.key)[0] == name]
+            places = [(split_key(change.key)[1], change.context, change.new) for change in mine]
+            document = self._session.state.documents[name].with_values(places, ABSENT, "")
+            touched = {_place(change.context): change.context for change in mine}
+            problems += broken_constraints(self._session.schema(name), document, touched.values())
+        return problems
+
+    # -- small things -----------------------------------------------------------------------------
+
+    def _stands(self) -> str:
+        return f"Nothing was written; revision {self.revision} stands."
+
+    def _find(self, key: str) -> tuple[Document, str]:
+        documents = self._session.state.documents
+        namespace, path = split_key(key) if isinstance(key, str) else ("", "")
+        document = documents.get(namespace)
+        if document is None or path not in document.values:
+            raise unknown_key(key, [f"{name}.{p}" for name, d in documents.items() for p in d.values])
+        self._refuse_broken(document)
+        return document, path
+
+    def _is_parameter(self, key: str) -> bool:
+        namespace, path = split_key(key)
+        document = self._session.state.documents.get(namespace)
+        return document is not None and path in document.values
+
+    def _refuse_broken(self, document: Document) -> None:
+        for file, problem in self._session.state.problems.items():
+            if file.rpartition("/")[2].partition(".")[0] == document.namespace:
+                raise ValidationError([f"{problem}."], self._stands())
+
+    def _context(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        return check_context(context, self._session.state.dimensions())
+
+    def _ask(self, key: str, value: Any, on_violation: OnViolation, context: Mapping[str, Any]) -> None:
+        if on_violation not in get_args(OnViolation):
+            known = " or ".join(map(repr, get_args(OnViolation)))
+            raise ValidationError(
+                [f"on_violation={on_violation!r} is not known; use {known}."], self._stands()
+            )
+        document, _ = self._find(key)
+        at = self._context(context)
+        own = {dimension.name for dimension in document.dimensions}
+        for name in at:
+            if name not in own:
+                raise ValidationError(
+                    [
+                        f"`{document.namespace}` has no dimension `{name}`, so `{key}` cannot have a value for it."
+                    ],
+                    self._stands(),
+                )
+        self._requests[key, _place(at)] = Request(key, at, value, on_violation)
+
+    def _check_words(self) -> None:
+        if not isinstance(self.author, str) or not self.author.strip():
+            raise ValidationError(
+                ["A transaction needs an author: the learner or person who commits."], self._stands()
+            )
+        if not isinstance(self.reason, str):
+            raise ValidationError([f"reason must be text, not {self.reason!r}."], self._stands())
+        try:
+            json.dumps(self.evidence, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValidationError(
+                [f"evidence must be plain finite JSON data: {error}."], self._stands()
+            ) from None
+
+
+def _place(context: Mapping[str, Any]) -> At:
+    return tuple(sorted(context.items()))
