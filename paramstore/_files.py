@@ -7,10 +7,8 @@ docs/design.md; the order is proved by killing writers at every system call.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
-import signal
 import time
 
 TYPE_CHECKING = False
@@ -85,6 +83,9 @@ def nobody_writes(content: Content) -> bool:
     microseconds while we hold it, they wait for us to let go; the signal that would tell us is
     switched from SIGIO, which kills by default, to SIGURG, which nobody notices.
     """
+    import fcntl
+    import signal
+
     if not content.raw.endswith(b"\n"):
         return False
     try:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from paramstore._model import ABSENT, Change
-from paramstore._records import Record
 from paramstore._schema import Schema
 from paramstore._state import Document, split_key
 from paramstore._values import freeze, same
@@ -15,7 +14,7 @@ At = tuple[tuple[str, Any], ...]
 Written = dict[tuple[str, At], Any]  # (full key, sorted context items) -> value
 
 
-def replay(records: Iterable[Record], until: int | None = None) -> Written:
+def replay(records: Iterable[Mapping[str, Any]], until: int | None = None) -> Written:
     """Return every value that stood at revision ``until`` (all of them: now), as the journal tells it."""
     written: Written = {}
     for record in records:

@@ -222,7 +222,8 @@ def keep_state(cls: type) -> None:
     if any(base.__name__ == "Protocol" for base in cls.__bases__):
         return  # each method would be one more that the protocol asks for
     if cls.__getstate__ in known and getattr(cls, "__setstate__", None) in known:
-        cls.__getstate__, cls.__setstate__ = _getstate, _setstate  # type: ignore[attr-defined]
+        for name, method in {"__getstate__": _getstate, "__setstate__": _setstate}.items():
+            setattr(cls, name, method)
 
 
 def _getstate(self: Any) -> Any:
@@ -246,7 +247,7 @@ def _setstate(self: Any, state: Any) -> None:
 
 def _is_annotated(cls: type, name: str) -> bool:
     # Python 3.14 no longer keeps annotations at hand: there, take it that every attribute may have one.
-    return name in cls.__dict__.get("__annotations__", ()) or "__annotate_func__" in cls.__dict__
+    return name in vars(cls).get("__annotations__", ()) or "__annotate_func__" in vars(cls)
 
 
 _NOT_LIVE = {  # metaclass: why
@@ -257,9 +258,10 @@ _NOT_LIVE = {  # metaclass: why
 
 
 def _refuse_owner(cls: type, name: str) -> None:
-    if "ClassVar" in str(cls.__dict__.get("__annotations__", {}).get(name)):
+    if "ClassVar" in str(vars(cls).get("__annotations__", {}).get(name)):
         return
-    for kind in type(cls).__mro__:
+    metaclass: type = type(cls)
+    for kind in metaclass.__mro__:
         if kind.__name__ in _NOT_LIVE:
             raise LiveError(
                 f"`{cls.__name__}.{name}` cannot be live: {_NOT_LIVE[kind.__name__]}. Use a plain class "

@@ -37,7 +37,7 @@ class LiveField(dataclasses.Field):  # type: ignore[type-arg]
 
     __slots__ = ()
 
-    @property  # type: ignore[override]
+    @property
     def init(self) -> bool:
         frame: types.FrameType | None = sys._getframe(1)
         stored = bool(_init.__get__(self))

@@ -9,6 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from paramstore._values import ABSENT, Absent
+
+__all__ = ["ABSENT", "Absent", "Change", "CommitResult", "Entry", "Explanation", "FileChange", "Health", "Kind",
+           "LayerValue", "Problem", "Spec"]  # fmt: skip
+
 Kind = Literal["commit", "external", "rollback", "freeze", "abort"]
 Context = Mapping[str, Any]
 
@@ -61,29 +66,6 @@ class Change:
     @property
     def applied(self) -> Any:
         return self.new
-
-
-class Absent:
-    """The one value ``ABSENT``: no value at all, which differs from YAML's null."""
-
-    _only: Absent | None = None
-
-    def __new__(cls) -> Absent:
-        if cls._only is None:
-            cls._only = super().__new__(cls)
-        return cls._only
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Absent, ()
-
-    def __bool__(self) -> bool:
-        return False
-
-
-ABSENT = Absent()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,9 @@ sees the new flag sees the new values.
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
-
 from paramstore._layers import base_values, check_context, context_values, effective
 from paramstore._values import Values, unknown_key
+from paramstore.errors import ContextError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,36 +25,36 @@ MEMO_LIMIT = 50_000  # remembered (key, context) pairs; then forgotten all at on
 class Snapshot:
     """All values at one revision. Immutable; ``with params.snapshot() as p`` reads one revision only.
 
-    ``get(key, **context)`` is as fast as a dictionary, because nothing has to be checked.
+    ``p.get(key)`` is the dictionary's own lookup, because nothing has to be checked. It takes no
+    dimensions: ``p.at(symbol="BTCUSDT").get(key)`` reads the same revision in a context.
     """
 
-    __slots__ = ("_contexts", "_digest", "_dimensions", "_layers", "get", "revision", "state", "values")
+    __slots__ = ("_base", "_context", "_contexts", "_digest", "_dimensions", "_layers", "get", "revision",
+                 "state", "values")  # fmt: skip
 
-    get: Callable[..., Any]
+    get: Callable[[str], Any]
 
     def __init__(self, state: State, *layers: Mapping[str, Any]) -> None:
         self.state = state
         self.revision = state.revision
-        self.values = effective(base_values(state.documents), *layers)
+        self._base = self.values = effective(base_values(state.documents), *layers)
+        self._context: dict[str, Any] = {}
+        self.get = self.values.__getitem__
         self._layers = layers
         self._dimensions = state.dimensions()
         self._contexts: dict[tuple[Any, ...], Values] = {}
         self._digest = ""
-        self.get = lru_cache(maxsize=MEMO_LIMIT)(self._lookup)
-
-    def _lookup(self, key: str, /, **context: Any) -> Any:
-        return self.in_context(context)[key] if context else self.values[key]
 
     def in_context(self, context: Mapping[str, Any]) -> Values:
         """Return all values as they are in ``context``. Raises ``ContextError``."""
-        known = check_context(context, self._dimensions)
+        known = check_context({**self._context, **context}, self._dimensions)
         if not known:
-            return self.values
+            return self._base
         place = tuple(known.get(name) for name in self._dimensions)
         values = self._contexts.get(place)
         if values is None:
             mine = context_values(self.state.documents, known)
-            values = effective(self.values, mine, *self._layers) if mine else self.values
+            values = effective(self._base, mine, *self._layers) if mine else self._base
             if len(self._contexts) > 1000:
                 self._contexts.clear()
             self._contexts[place] = values
@@ -64,15 +63,11 @@ class Snapshot:
     def at(self, **context: Any) -> Snapshot:
         """Return the same snapshot seen in a context."""
         view = object.__new__(Snapshot)
-        for name in ("state", "revision", "_layers", "_dimensions", "_digest"):
+        for name in Snapshot.__slots__:
             setattr(view, name, getattr(self, name))
-        values = self.in_context(context)
-        view.values, view._contexts = values, {}
-
-        def lookup(key: str, /, **more: Any) -> Any:
-            return self.in_context({**context, **more})[key] if more else values[key]
-
-        view.get = lru_cache(maxsize=MEMO_LIMIT)(lookup)
+        view.values, view._digest = self.in_context(context), ""
+        view._context = {**self._context, **context}
+        view.get = view.values.__getitem__
         return view
 
     def __getitem__(self, key: str) -> Any:
@@ -149,6 +144,15 @@ class Reader:
     def refetch(self) -> None:
         raise NotImplementedError
 
+    def prepare(self, no_default: object) -> None:
+        """Bring the values up to date; refuse what was meant as a default."""
+        if no_default is not None:
+            raise ContextError(
+                f"get() takes no default, but {no_default!r} was given: a misspelt key must not trade on a guess. "
+                "Defaults stand in the schema; dimensions are given by name."
+            )
+        self.refetch()
+
     if TYPE_CHECKING:
 
         def get(self, key: str, /, **context: Any) -> Any:
@@ -156,29 +160,37 @@ class Reader:
 
 
 _GET = """
-def get(self, key, /{parameters}):
-    if self.flag:
-        self.refetch()
-    {in_context}return self.values[key]
+def get(self, key, no_default=None, /{parameters}):
+    if self.flag or no_default is not None{or_given}:
+        if self.flag or no_default is not None:
+            self.prepare(no_default)
+        {in_context}
+    return self.values[key]
 """
-_IN_CONTEXT = """if {given}:
-        return self.memo[key, {names}]
-    """
 
 
-@cache
+_classes: dict[tuple[type, tuple[str, ...]], type] = {}
+
+
 def reader_class(base: type, names: tuple[str, ...]) -> type:
-    """Return a subclass of ``base`` whose ``get`` takes exactly these dimensions, by name.
+    """Return the subclass of ``base`` whose ``get`` takes exactly these dimensions."""
+    found = _classes.get((base, names))
+    if found is None:
+        found = _classes[base, names] = _make_reader_class(base, names)
+    return found
 
-    Written out as source, the way dataclasses writes ``__init__``: collecting ``**context`` would cost
-    three times as much. There is no ``default`` to give, so a misspelt key cannot trade.
+
+def _make_reader_class(base: type, names: tuple[str, ...]) -> type:
+    """Write ``get`` out as source, the way dataclasses writes ``__init__``.
+
+    Collecting ``**context`` would cost three times as much, and keyword-only parameters a quarter more. What ``dict.get`` takes second is
+    caught by name, so that nobody believes to have given a default.
     """
-    in_context = _IN_CONTEXT.format(
-        given=" or ".join(f"{name} is not None" for name in names), names=", ".join(names)
-    )
+    given = " or ".join(f"{name} is not None" for name in names)
     source = _GET.format(
-        parameters="".join([", *"] + [f", {name}=None" for name in names]) if names else "",
-        in_context=in_context if names else "",
+        parameters="".join(f", {name}=None" for name in names),
+        or_given=f" or {given}" if names else "",
+        in_context=f"if {given}: return self.memo[key, {', '.join(names)}]" if names else "",
     )
     scope: dict[str, Any] = {}
     exec(source, {"__builtins__": {}}, scope)  # the names are identifiers: the schema was checked

@@ -21,8 +21,6 @@ VERSION = 1
 _MARK = b',"crc":"'
 _TAIL = len(_MARK) + 8 + len('"}')
 
-Record = dict  # a parsed line: plain data, so that a reader needs no dataclasses
-
 
 def encode(entry: Entry) -> bytes:
     """Return the line of ``entry`` with its newline. Raises ``ValueError`` for NaN or infinity and

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError as JsonSchemaError
 
+_TYPES: dict[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "boolean": (bool,),
+    "string": (str,),
+    "array": (list, tuple),
+    "object": (dict,),
+}
 LARGEST_INTEGER = 2**63 - 1  # beyond, other readers of the same files lose digits
 _PLAIN = {
     "type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "default", "description", "title",
@@ -153,7 +160,8 @@ class Schema:
         if error.validator in words:
             return f"{words[error.validator]} {error.validator_value}{where} ({unit}{self.file})"
         if error.validator == "enum":
-            return f"is not one of {', '.join(map(repr, error.validator_value))}{where} ({unit}{self.file})"
+            choices: Any = error.validator_value
+            return f"is not one of {', '.join(map(repr, choices))}{where} ({unit}{self.file})"
         return f"breaks the rule `{error.validator}`{where}: {error.message} ({unit}{self.file})"
 
     def broken_constraints(self, values: Mapping[str, Any]) -> list[str]:
@@ -406,8 +414,7 @@ def _exact(value: Any, kind: str) -> tuple[Any, str | None]:
                 return value, "is too large for a number"
             return (exact, None) if int(exact) == value else (value, "cannot be kept exactly as a number")
         return value, None if type(value) is float else f"is {_kind(value)}, a number is expected"
-    expected = {"integer": int, "boolean": bool, "string": str, "array": (list, tuple), "object": dict}[kind]
-    fits = isinstance(value, expected) and (type(value) is not bool or kind == "boolean")
+    fits = isinstance(value, _TYPES[kind]) and (type(value) is not bool or kind == "boolean")
     article = "an" if kind[0] in "aio" else "a"
     return value, None if fits else f"is {_kind(value)}, {article} {kind} is expected"
 

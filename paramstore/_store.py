@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
-from contextlib import contextmanager
+from _thread import RLock
 
 from paramstore import _environment
 from paramstore._options import Options, check_root, find_root, needs_validation
@@ -15,7 +14,8 @@ from paramstore._watch import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from paramstore._backends.base import Backend
@@ -42,10 +42,11 @@ class Bound(Reader):
         self.refetch()
 
     def refetch(self) -> None:
-        flag, snapshot = self._store.newest()
-        self.values = snapshot.in_context(self._context)
-        self.memo = Memo(snapshot, tuple(self._store.dimensions()), self._context)
-        self.flag = flag
+        with self._store.lock:  # or an override that begins meanwhile would be forgotten
+            flag, snapshot = self._store.newest()
+            self.values = snapshot.in_context(self._context)
+            self.memo = Memo(snapshot, tuple(snapshot.state.dimensions()), self._context)
+            self.flag = flag
 
     def current(self) -> tuple[object, Values]:
         if self.flag:
@@ -90,8 +91,8 @@ class ParamStore(Reader):
     the files; ``environ`` stands in for ``os.environ``.
     """
 
-    __slots__ = ("_backend", "_bound", "_environ", "_environment", "_known_bad", "_lock", "_options", "_overrides",
-                 "_pending", "_root", "_sections", "_snapshot", "_subscribers", "_views", "_watcher")  # fmt: skip
+    __slots__ = ("_backend", "_bound", "_environ", "_environment", "_known_bad", "_options", "_overrides",
+                 "_pending", "_root", "_sections", "_snapshot", "_subscribers", "_views", "_watcher", "lock")  # fmt: skip
 
     def __init__(
         self,
@@ -107,7 +108,7 @@ class ParamStore(Reader):
     def _start(self, backend: Backend | None = None) -> None:
         self._backend = backend
         self._options = Options()
-        self._lock = threading.RLock()
+        self.lock = RLock()
         self._snapshot: Snapshot | None = None
         self._environment: dict[str, Any] = {}
         self._overrides: list[dict[str, Any]] = []
@@ -139,7 +140,7 @@ class ParamStore(Reader):
 
     def newest(self, files: bool = False) -> tuple[object, Snapshot]:
         """Return the newest snapshot and the flag that tells when it is superseded."""
-        with self._lock:
+        with self.lock:
             if self.flag or files or self._snapshot is None:
                 self._refresh(files)
             assert self._snapshot is not None
@@ -169,15 +170,24 @@ class ParamStore(Reader):
         names = tuple(snapshot.state.dimensions())
         self.values = snapshot.values
         self.memo = Memo(snapshot, names, {})
-        self.__class__ = reader_class(ParamStore, names)
+        kind = reader_class(ParamStore, names)
+        if self.__class__ is not kind:
+            self.__class__ = kind
         self.flag = flag
-        for view in list(self._views.values()):
-            view.flag = True
+        self._expire(list(self._views.values()))
         if old is None:
             self._watch()
         elif self._subscribers:
             self._pending.append((old, snapshot))
             self._wake()
+
+    @staticmethod
+    def _expire(views: list[Any]) -> None:
+        if views:
+            from paramstore._section import expire
+
+            for view in views:
+                expire(view)
 
     def _open(self) -> Backend:
         if self._backend is None:
@@ -235,7 +245,7 @@ class ParamStore(Reader):
 
     def after_fork(self) -> None:
         """Forget what belongs to the parent's threads; the mapped generation is shared and stays."""
-        self._lock = threading.RLock()
+        self.lock = RLock()
         if self._backend is not None:
             self._backend.after_fork()
 
@@ -251,7 +261,7 @@ class ParamStore(Reader):
 
         self.newest()
         self.look()
-        with self._lock:
+        with self.lock:
             assert self._snapshot is not None
             state = self._snapshot.state
             problems = tuple(
@@ -352,32 +362,31 @@ class ParamStore(Reader):
 
     # -- overrides and subscriptions --------------------------------------------------------------
 
-    @contextmanager
-    def override(self, values: Mapping[str, Any]) -> Iterator[None]:
+    def override(self, values: Mapping[str, Any]) -> AbstractContextManager[None]:
         """For tests: lay ``values`` over everything, in this process only, while the block runs.
 
         Types and bounds hold (``ValidationError``); constraints do not, so that one weight can be set.
         """
-        from paramstore.errors import ValidationError
+        from paramstore._override import override
 
-        layer: dict[str, Any] = {}
-        problems: list[str] = []
-        for key, value in values.items():
-            namespace, path = self._place(key)
-            layer[key], wrong = self._open().schema(namespace).judge(path, value)
-            problems += [f"{problem}." for problem in wrong]
-        if problems:
-            raise ValidationError(problems, "Nothing was overridden.")
-        self._overrides.append(layer)
+        return override(self, values)
+
+    def lay(self, layer: dict[str, Any]) -> None:
+        """Put an override layer on top; see ``override``, which takes it off again."""
+        self._overrides = [*self._overrides, layer]
         self._lay_anew()
-        try:
-            yield
-        finally:
-            self._overrides = [other for other in self._overrides if other is not layer]
-            self._lay_anew()
+
+    def lift(self, layer: dict[str, Any]) -> None:
+        self._overrides = [other for other in self._overrides if other is not layer]
+        self._lay_anew()
+
+    def judge(self, key: str, value: Any) -> tuple[Any, list[str]]:
+        """Return ``value`` as it would be stored and the rules that it breaks, as sentences."""
+        namespace, path = self._place(key)
+        return self._open().schema(namespace).judge(path, value)
 
     def _lay_anew(self) -> None:
-        with self._lock:
+        with self.lock:
             flag, snapshot = self.newest()
             self._serve(Snapshot(snapshot.state, self._environment, *self._overrides), flag)
 
@@ -398,7 +407,6 @@ class ParamStore(Reader):
 
     # -- writes -----------------------------------------------------------------------------------
 
-    @contextmanager
     def transaction(
         self,
         *,
@@ -408,7 +416,7 @@ class ParamStore(Reader):
         expected_revision: int | None = None,
         dry_run: bool = False,
         timeout_s: float | None = None,
-    ) -> Iterator[Transaction]:
+    ) -> AbstractContextManager[Transaction]:
         """Lock the store, let the block read and propose, then judge and commit everything at once.
 
         Raises ``LockTimeoutError`` after ``timeout_s`` seconds (the setting's, when not given),
@@ -416,32 +424,26 @@ class ParamStore(Reader):
         violations, ``WriteError`` when the disk refuses: in each case, and when the block itself
         raises, nothing was written. ``DurabilityUnknownError``: written, not confirmed.
         """
-        words = {
-            "author": author,
-            "reason": reason,
-            "evidence": evidence,
-            "expected_revision": expected_revision,
-        }
-        with self._transaction(timeout_s, **words, dry_run=dry_run) as tx:
-            yield tx
+        return self._transaction(
+            timeout_s,
+            author=author,
+            reason=reason,
+            evidence=evidence,
+            expected_revision=expected_revision,
+            dry_run=dry_run,
+        )
 
-    @contextmanager
-    def _transaction(self, timeout_s: float | None, **words: Any) -> Iterator[Transaction]:
-        from paramstore._transaction import Transaction
+    def _transaction(self, timeout_s: float | None, **words: Any) -> AbstractContextManager[Transaction]:
+        from paramstore._transaction import transaction
 
         backend = self._open()
         wait_s = self._options.timeout_s if timeout_s is None else timeout_s
         last = self._snapshot.state if self._snapshot is not None else None
-        with backend.session(wait_s, last) as session:
-            tx = Transaction(session, **words)
-            yield tx
-            state = tx.finish()
-            if state is not None:
-                self._take(state)
+        return transaction(backend.session(wait_s, last), self._take, words)
 
     def _take(self, state: State) -> None:
         """Serve a state that this process has just committed, without reading it back."""
-        with self._lock:
+        with self.lock:
             if self._snapshot is not None and self._snapshot.revision < state.revision:
                 flag = self._open().signal()
                 self._adopt(state, flag)
@@ -505,8 +507,8 @@ class ParamStore(Reader):
         self.__class__ = ParamStore
         self._start()
         for view in views:
-            view.flag = True
             self.attach(view)
+        self._expire(views)
 
     def __repr__(self) -> str:
         if self._snapshot is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, get_args
 
 from paramstore._backends.base import Draft, Session
@@ -14,6 +15,19 @@ from paramstore._rules import OnViolation, Request, broken_constraints, judge_re
 from paramstore._state import Document, State, split_key
 from paramstore._values import unknown_key
 from paramstore.errors import ConflictError, ParamstoreError, ValidationError
+
+@contextmanager
+def transaction(
+    session: AbstractContextManager[Session], take: Callable[[State], None], words: Mapping[str, Any]
+) -> Iterator[Transaction]:
+    """Run one transaction in ``session``; ``take`` gets the state that it made."""
+    with session as held:
+        tx = Transaction(held, **words)
+        yield tx
+        state = tx.finish()
+        if state is not None:
+            take(state)
+
 
 RETRIES = 20  # a person who saves over and over again wins in the end
 

@@ -97,6 +97,29 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+class Absent:
+    """The one value ``ABSENT``: no value at all, which differs from YAML's null."""
+
+    _only: Absent | None = None
+
+    def __new__(cls) -> Absent:
+        if cls._only is None:
+            cls._only = super().__new__(cls)
+        return cls._only
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Absent, ()
+
+    def __bool__(self) -> bool:
+        return False
+
+
+ABSENT = Absent()
+
+
 class Values(dict):  # type: ignore[type-arg]
     """All values of one snapshot by full key. Never written to once it is built.
 

@@ -2,12 +2,15 @@
 
 It sees what no commit announces: edits by hand, ``git checkout``, a deleted generation file. It is
 stopped around a fork, because a child has no threads, and a lock held by one would never open there.
+
+Made of ``_thread`` alone: every process that reads has one, and ``threading`` would cost a quarter of an
+interpreter start.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
-import threading
 import weakref
 
 TYPE_CHECKING = False
@@ -25,58 +28,88 @@ class Watcher:
     def __init__(self, watched: Watched, period_s: float) -> None:
         self._watched = weakref.ref(watched)
         self._period_s = period_s
-        self._wake = threading.Event()
+        self._reset()
+        _watchers[id(self)] = weakref.ref(self)
+
+    def _reset(self) -> None:
+        self._asleep = _thread.allocate_lock()  # held while there is nothing to do; released by wake()
+        self._asleep.acquire()
+        self._ended = _thread.allocate_lock()  # held while the thread runs
+        self._ident = 0
         self._stopping = False
-        self._thread: threading.Thread | None = None
-        _watchers.add(self)
 
     def start(self) -> None:
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="paramstore-watch", daemon=True)
-        self._thread.start()
+        self._reset()
+        self._ended.acquire()
+        self._ident = _thread.start_new_thread(_run, (weakref.ref(self), self._asleep, self._ended, self._period_s))
 
     def wake(self) -> None:
-        self._wake.set()
+        try:
+            self._asleep.release()
+        except RuntimeError:
+            pass  # it is awake
 
     def stop(self) -> None:
         """End the thread and wait for it; ``start`` begins a new one."""
         self._stopping = True
-        self._wake.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
-        self._thread = None
+        self.wake()
+        if self._ident != _thread.get_ident():
+            with self._ended:
+                pass
+        self._ident = 0
 
+    @property
     def running(self) -> bool:
-        return self._thread is not None
+        return self._ident != 0
 
     def watched(self) -> Watched | None:
         return self._watched()
 
-    def _run(self) -> None:
-        self._wake.wait(self._period_s)
-        import json  # noqa: F401 - so that the first commit seen by a reader need not wait for the import
+    def turn(self) -> bool:
+        """Look once; tell whether to go on."""
+        watched = self._watched()
+        if watched is None or self._stopping:
+            return False
+        try:
+            watched.look()
+        except Exception:
+            import logging
 
-        while not self._stopping:
-            self._wake.clear()
-            watched = self._watched()
-            if watched is None:
+            logging.getLogger("paramstore").exception("looking at the store's files failed; trying again")
+        return True
+
+
+def _run(
+    reference: weakref.ref[Watcher], asleep: _thread.LockType, ended: _thread.LockType, period_s: float
+) -> None:
+    try:
+        asleep.acquire(timeout=period_s)
+        import json  # noqa: F401 - so that the first commit that a reader sees need not wait for it
+
+        while True:
+            watcher = reference()  # weakly, so that a store that nobody holds any more can go
+            if watcher is None or not watcher.turn():
                 return
-            try:
-                watched.look()
-            except Exception:  # noqa: BLE001 - a look that fails must not end all looking
-                import logging
-
-                logging.getLogger("paramstore").exception("looking at the store's files failed; trying again")
-            del watched
-            self._wake.wait(self._period_s)
+            del watcher
+            asleep.acquire(timeout=period_s)
+    finally:
+        ended.release()
 
 
-_watchers: weakref.WeakSet[Watcher] = weakref.WeakSet()
+_watchers: dict[int, weakref.ref[Watcher]] = {}
 _paused: list[Watcher] = []
 
 
+def _living() -> list[Watcher]:
+    found = [(key, reference()) for key, reference in list(_watchers.items())]
+    for key, watcher in found:
+        if watcher is None:
+            _watchers.pop(key, None)
+    return [watcher for _, watcher in found if watcher is not None]
+
+
 def _before_fork() -> None:
-    _paused[:] = [watcher for watcher in _watchers if watcher.running()]
+    _paused[:] = [watcher for watcher in _living() if watcher.running]
     for watcher in _paused:
         watcher.stop()
 
@@ -88,7 +121,7 @@ def _resume() -> None:
 
 
 def _after_fork_in_child() -> None:
-    for watcher in list(_watchers):
+    for watcher in _living():
         watched = watcher.watched()
         if watched is not None:
             watched.after_fork()

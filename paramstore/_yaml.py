@@ -274,7 +274,7 @@ def _shallow_scanner() -> Any:
     from ruamel.yaml.scanner import Scanner, ScannerError
 
     class ShallowScanner(Scanner):
-        # The scanner reads a thousand brackets ahead before the first event, in cubic time.
+        # Or it reads a thousand brackets ahead before the first event: 0.6 s instead of 4 ms.
         def fetch_flow_collection_start(self, *args: Any, **named: Any) -> None:
             if self.flow_level >= MAX_DEPTH:
                 raise ScannerError(None, None, TOO_DEEP, self.reader.get_mark())

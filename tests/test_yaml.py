@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 
 from paramstore import _yaml
 from paramstore._yaml import Path, YamlText, identical, parse
-from paramstore._yaml_edit import CannotEdit
+from paramstore._yaml_edit import CannotEdit, apply
 from paramstore.errors import DocumentError
 
 DOCUMENT = """\
@@ -147,6 +147,7 @@ REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "sequence as key": (b"[a]: 1\n", 1, "key"),
     "complex key": (b"a: 1\n? {b: 1}\n: 2\n", 2, "key"),
     "question mark": (b"a: 1\n? b\n: 2\n", 2, "key: value"),
+    "question mark in a flow mapping": (b"a: {? b : 1}\n", 1, "key: value"),
     "key alone": (b"a: {b}\n", 1, "key: value"),
     "empty": (b"", None, "empty"),
     "only a comment": (b"# c\n\n", None, "empty"),
@@ -235,6 +236,7 @@ EDITS: dict[str, tuple[Path, Any, str, str]] = {
     "single quotes": (("values", "name"), "it's: on", "'fast'", "'it''s: on'"),
     "single quotes too weak": (("values", "name"), "a\nb", "'fast'", '"a\\nb"'),
     "double quotes": (("values", "group", "on_off"), 'no "x"', '"yes"', '"no \\"x\\""'),
+    "double quotes unneeded": (("values", "group", "on_off"), "never", '"yes"', '"never"'),
     "quoted to number": (("values", "group", "on_off"), 1, '"yes"', "1"),
     "plain string": (("overrides", 0, "values", "group", "name"), "very fast", "slow", "very fast"),
     "in a sequence": (("values", "group", "ladder", 1, 0), 0.3, "0.35", "0.3"),
@@ -305,9 +307,10 @@ def test_old_text_is_not_touched() -> None:
     assert document.raw == DOCUMENT.encode()
 
 
-def test_no_edit_makes_a_file_that_is_refused() -> None:
-    document = text("a: 1\n#" + "x" * (_yaml.MAX_BYTES - 6))
-    assert document.edited({("a",): 2}).raw[:5] == b"a: 2\n"
+def test_no_edit_makes_a_file_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_yaml, "MAX_BYTES", 4)
+    document = text("a: 1")
+    assert document.edited({("a",): 2}).raw == b"a: 2"
     with pytest.raises(DocumentError, match="Nothing was edited"):
         document.edited({("a",): 22})
 
@@ -354,13 +357,20 @@ def test_what_yaml_cannot_hold_is_refused(value: Any) -> None:
         text(DOCUMENT).edited({("values", "funding"): value})
 
 
+def test_the_local_proof_doubts_what_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_yaml, "number_text", lambda _: "0.7000001")
+    assert text("a: 0.5")._with_numbers([(("a",), 0.7)]) is None
+
+
 def test_two_edits_of_one_text_are_refused() -> None:
+    with pytest.raises(CannotEdit):
+        apply("abcd", [(0, 2, "x"), (1, 3, "y")])
     with pytest.raises(DocumentError, match="without touching other values"):
         text("a: [1, 2]").edited({("a",): [1], ("a", 0): 3})
 
 
 def test_an_edit_that_would_change_another_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_yaml, "changes", lambda *_: [(3, 4, "2\nb: 3 #")])
+    monkeypatch.setattr(_yaml, "changes", lambda *_: [(3, 4, "x\nc: 3")])
     with pytest.raises(DocumentError, match="without touching other values"):
         text("a: 1\nb: 2").edited({("a",): "x"})
 
@@ -447,8 +457,8 @@ APPENDS = {
         "overrides:\n    -   at: {s: Y}\n        values: {a: 1} # c\n    -   at: {s: X}\n        values:\n          a: 2\nb: 1",
     ),
     "dash alone": (
-        "overrides:\n  -\n    at: {s: Y}\n    values: {a: 1}\n",
-        "overrides:\n  -\n    at: {s: Y}\n    values: {a: 1}\n  - at: {s: X}\n    values:\n      a: 2\n",
+        "overrides:\n  -\n      at: {s: Y}\n      values: {a: 1}\n",
+        "overrides:\n  -\n      at: {s: Y}\n      values: {a: 1}\n  - at: {s: X}\n    values:\n      a: 2\n",
     ),
 }
 
@@ -570,6 +580,13 @@ def test_overrides_are_written_anew_as_a_last_resort(monkeypatch: pytest.MonkeyP
         )
         + DOCUMENT[end:]
     )
+
+
+def test_new_keys_of_two_mappings_that_end_on_one_line() -> None:
+    source = DOCUMENT[: DOCUMENT.index("  # about ETH")]
+    inner, outer = ("overrides", 0, "values", "group", "b"), ("overrides", 0, "values", "b")
+    new = edit(source, {outer: 1, inner: 2}, [({"s": "X"}, {"a": 3})])
+    assert new == source + ("        b: 2\n      b: 1\n  - at: {s: X}\n    values:\n      a: 3\n")
 
 
 def test_all_kinds_of_edits_at_once() -> None:

@@ -7,7 +7,7 @@ import os
 from paramstore import _files, _sidecar
 from paramstore._journal import START, Position
 from paramstore._state import Dimension, Document, State
-from paramstore._values import freeze
+from paramstore._values import ABSENT, freeze
 from paramstore.errors import DocumentError, InvalidFileError, JournalError, SchemaError
 
 TYPE_CHECKING = False
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from paramstore._backends.local import LocalBackend
 
     Contents = tuple[_files.Content, _files.Content]
-
-SIDECAR_TAIL = 64  # entries after which replaying them costs a first read more than a fresh sidecar
-
 
 class NeedFiles(Exception):  # noqa: N818 - a signal between functions, never seen outside
     """The journal alone does not tell the new values."""
@@ -51,13 +48,14 @@ class Loader:
         self.errors: dict[str, InvalidFileError] = {}
         self.warnings: tuple[str, ...] = ()
         self._parsed = 0
+        self._news = False
         self._tail: list[dict[str, Any]] = []
         self._known: dict[tuple[str, str, str], Document] = {}
         contents = self._read_all()
         self.journal = self._read_journal()
         self.documents = self._documents(contents)
         self._settle_last_record({name: values.digest for name, (_, values) in contents.items()})
-        if self.settled and not self.errors and (self._parsed or len(self._tail) > SIDECAR_TAIL):
+        if self.settled and not self.errors and (self._parsed or self._news):
             self._save_sidecar()
 
     def state(self) -> State:
@@ -109,12 +107,13 @@ class Loader:
             if not documents or not journal.holds(start):
                 raise NeedFiles
             self._tail, end = journal.read(start)
+            self._news = self.last is None and bool(self._tail)  # reading JSON costs half an interpreter start
             for record in self._tail:
                 documents = apply_records(documents, [record])
                 self._remember(documents)
         except (NeedFiles, JournalError):
-            end, record = journal.tail()
-            self._tail = self._tail or ([record] if record is not None else [])
+            end, newest = journal.tail()
+            self._tail = self._tail or ([newest] if newest is not None else [])
         return end
 
     def _remember(self, documents: Mapping[str, Document]) -> None:
@@ -210,8 +209,6 @@ def apply_records(
     documents: Mapping[str, Document], records: Iterable[Mapping[str, Any]]
 ) -> dict[str, Document]:
     """Return ``documents`` after ``records``. Raises ``NeedFiles`` when they do not build on each other."""
-    from paramstore._model import ABSENT
-
     found = dict(documents)
     for record in records:
         changes: dict[str, list[tuple[str, Any, Any]]] = {}

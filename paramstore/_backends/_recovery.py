@@ -39,7 +39,7 @@ class _File:
         """The new bytes had their name: they still have it, or the old ones are where they were put."""
         if self.now == self.after:
             return True
-        return self.now != self.before and self.spare != self.after
+        return bool(self.now != self.before and self.spare != self.after)
 
     @property
     def displaced_save(self) -> bool:
