@@ -14,6 +14,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 QUIET_S = 0.1  # bytes that nobody announced must rest this long before they are read
 UNFINISHED_QUIET_S = 0.5  # and this long when they do not end in a newline
@@ -38,14 +39,19 @@ def digest(raw: bytes) -> str:
 class Content:
     """The bytes of a file and the identity that it had, unchanged, around the read."""
 
-    __slots__ = ("digest", "identity", "mtime_s", "path", "raw")
+    __slots__ = ("_digest", "identity", "mtime_s", "path", "raw")
 
     def __init__(self, path: str, raw: bytes, stat: os.stat_result) -> None:
         self.path = path
         self.raw = raw
-        self.digest = digest(raw)
+        self._digest = ""
         self.identity = identity(stat)
         self.mtime_s = stat.st_mtime
+
+    @property
+    def digest(self) -> str:
+        self._digest = self._digest or digest(self.raw)
+        return self._digest
 
     def is_quiet(self) -> bool:
         """Tell whether these bytes have rested long enough not to be half of a save."""
@@ -152,7 +158,7 @@ def append(path: str, line: bytes, end: int) -> None:
             view = memoryview(line)
             while view:
                 view = view[os.write(fd, view) :]
-            os.fsync(fd)
+            os.fdatasync(fd)
         except BaseException:
             os.ftruncate(fd, end)
             raise
@@ -185,10 +191,20 @@ def exchange_names(a: str, b: str) -> None:
     system that has no such step."""
     import ctypes
 
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE) != 0:
+    if _libc().renameat2(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), a, None, b)
+
+
+def _libc() -> Any:
+    if not _loaded:
+        import ctypes
+
+        _loaded.append(ctypes.CDLL(None, use_errno=True))
+    return _loaded[0]
+
+
+_loaded: list[Any] = []
 
 
 def swap_in(new: str, target: str, base: bytes) -> bool:
@@ -228,8 +244,24 @@ def _swap_in_by_link(new: str, target: str, base: bytes) -> bool:
 
 
 def _holds(path: str, raw: bytes) -> bool:
-    with open(path, "rb") as file:
-        return file.read() == raw
+    return bytes_of(path) == raw
+
+
+def bytes_of(path: str) -> bytes:
+    """Return all bytes of a file that nobody should be writing."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        raw = os.read(fd, 1 << 20)
+        while len(raw) % (1 << 20) == 0 and (more := os.read(fd, 1 << 20)):
+            raw += more
+        return raw
+    finally:
+        os.close(fd)
+
+
+def resolve(path: str) -> str:
+    """Follow symbolic links of the last component, so that a link stays a link when its file is replaced."""
+    return os.path.realpath(path) if os.path.islink(path) else path
 
 
 def set_aside(path: str, suffix: str) -> str:

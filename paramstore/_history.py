@@ -48,7 +48,8 @@ def shaped(written: Written, schemas: Mapping[str, Schema]) -> Written:
         namespace, path = split_key(key)
         schema = schemas.get(namespace)
         known = schema is not None and path in schema.specs
-        found[key, at] = schema.judge(path, value)[0] if schema is not None and known else freeze(value)
+        shape = schema.judge(path, value)[0] if schema is not None and known else value
+        found[key, at] = freeze(shape)  # a value that the schema of today refuses has no shape
     return found
 
 

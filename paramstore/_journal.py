@@ -76,7 +76,7 @@ class Journal:
             position = self._read_segment(segment, begin, stop, position, records)
             if stop is not None:
                 break
-        return _without_aborted(records), position
+        return without_aborted(records), position
 
     def _read_segment(
         self, segment: int, begin: int, stop: int | None, position: Position, records: list[dict[str, Any]]
@@ -201,6 +201,7 @@ def _stands(record: dict[str, Any]) -> int:
     return revision - 1 if record["kind"] == "abort" else revision
 
 
-def _without_aborted(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def without_aborted(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records that stand: neither aborts nor what they took back."""
     aborted = {record["evidence"].get("aborts") for record in records if record["kind"] == "abort"}
     return [r for r in records if r["kind"] != "abort" and r["id"] not in aborted]

@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
 def base_values(documents: Mapping[str, Document]) -> dict[str, Any]:
     """Return the YAML layer of all namespaces as one flat dictionary of full keys."""
-    return {
-        f"{name}.{path}": value
-        for name, document in documents.items()
-        for path, value in document.values.items()
-    }
+    found: dict[str, Any] = {}
+    for document in documents.values():
+        found.update(document.full)
+    return found
 
 
 def matching(document: Document, context: Mapping[str, Any]) -> list[int]:
@@ -50,7 +49,7 @@ def effective(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> Values:
     """Lay ``layers`` over ``base``, lowest first."""
     values = Values(base)
     for layer in layers:
-        values.update(layer)
+        dict.update(values, layer)
     return values
 
 

@@ -6,15 +6,13 @@ import dataclasses
 import sys
 import types
 
-from paramstore._live import in_slot, is_live, keep_state
+from paramstore._live import Live, in_slot, is_live, keep_state
 from paramstore.errors import LiveError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
-
-    from paramstore._live import Live
 
 _init: Any = vars(dataclasses.Field)["init"]  # the slot, below the property that hides it
 
@@ -93,6 +91,11 @@ class _Slots:
     def __set_name__(self, owner: type, name: str) -> None:
         delattr(owner, name)
         for field, live in self.lives.items():
-            slot = vars(owner).get(field)
-            if isinstance(slot, types.MemberDescriptorType):  # else a base class has the slot, and us
-                setattr(owner, field, in_slot(live, slot))
+            setattr(owner, field, in_slot(live, _slot_of(owner, field)))
+
+
+def _slot_of(cls: type, name: str) -> types.MemberDescriptorType:
+    """Find the slot of the class or, where a base has it already, of that base."""
+    found = [vars(base)[name] for base in cls.__mro__ if name in vars(base)]
+    slots = [attr._slot if isinstance(attr, Live) else attr for attr in found]
+    return next(slot for slot in slots if isinstance(slot, types.MemberDescriptorType))

@@ -2,8 +2,8 @@
 
 Three layers, outermost first. A thread lock, because two locks on one file in one process would block
 each other. A *gate*: ``flock`` on the store's own directories, where waiters sleep in the kernel
-instead of polling, and which nobody deletes by cleaning up run-time files. And filelock's lock file in
-``.paramstore/``, the lock that other tools can see and take.
+instead of polling, and which nobody deletes by cleaning up run-time files. And the lock file in ``.paramstore/``,
+locked by filelock's ``lock_descriptor``: the lock that any other tool can take with ``FileLock``.
 
 The gate is a turnstile. Whoever wants in takes the outer directory, waits there for the inner one, and
 then lets the outer go: so the next in line is chosen while the holder still works, and a holder that
@@ -24,8 +24,6 @@ from paramstore.errors import LockLostError, LockTimeoutError, WriteError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
-
-    from filelock import FileLock
 
 POLL_S = 0.002
 
@@ -61,8 +59,7 @@ class WriteLock:
         self._timeout_s = timeout_s
         self._in_process = _shared.setdefault(path, _InProcess())
         self._gate: int | None = None
-        self._file: FileLock | None = None
-        self._inode = 0
+        self._file: int | None = None
 
     def __enter__(self) -> Self:
         deadline = time.monotonic() + self._timeout_s
@@ -75,7 +72,7 @@ class WriteLock:
         self._in_process.owner = threading.get_ident()
         try:
             self._gate = self._pass_gate(deadline)
-            self._lock_file(deadline)
+            self._file = self._lock_file(deadline)
         except BaseException:
             self.__exit__()
             raise
@@ -83,7 +80,7 @@ class WriteLock:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.release()
+            _unlock(self._file)
             self._file = None
         if self._gate is not None:
             _unlock(self._gate)
@@ -94,7 +91,7 @@ class WriteLock:
     def check(self) -> None:
         """Raise ``LockLostError`` if the lock file is not the one that was locked."""
         try:
-            held = os.stat(self._path).st_ino == self._inode
+            held = self._file is not None and os.path.samestat(os.stat(self._path), os.fstat(self._file))
         except OSError:
             held = False
         if not held:
@@ -125,20 +122,24 @@ class WriteLock:
         except OSError as error:
             raise WriteError(f"{path}: {error.strerror}. Nothing was written.") from error
 
-    def _lock_file(self, deadline: float) -> None:
-        from filelock import FileLock, Timeout
+    def _lock_file(self, deadline: float) -> int:
+        from filelock import lock_descriptor
 
-        lock = FileLock(self._path, fallback_to_soft=False, poll_interval=POLL_S, thread_local=False)
         try:
-            lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
-        except Timeout:
-            raise self._timed_out("another process") from None
+            while True:
+                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+                if lock_descriptor(fd, blocking=False) and os.fstat(fd).st_nlink:
+                    return fd
+                os.close(fd)  # held by someone outside the gate, or deleted between opening and locking
+                if time.monotonic() >= deadline:
+                    raise self._timed_out("another process")
+                time.sleep(POLL_S)
         except OSError as error:
+            if isinstance(error, LockTimeoutError):
+                raise
             raise WriteError(
                 f"The lock file {self._path} cannot be used: {error.strerror or error}. Nothing was written."
             ) from error
-        self._file = lock
-        self._inode = os.stat(self._path).st_ino
 
     def _timed_out(self, who: str) -> LockTimeoutError:
         return LockTimeoutError(

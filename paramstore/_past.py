@@ -72,7 +72,7 @@ def revision_of(records: list[dict[str, Any]], when: When) -> int:
     newest = records[-1]["revision"] if records else 0
     if not records:
         raise UnknownRevisionError("The journal is empty: nothing was committed yet.")
-    if isinstance(when, str) and when.isdigit():
+    if isinstance(when, str) and when.isdecimal():
         when = int(when)
     if isinstance(when, int) and not isinstance(when, bool):
         if records[0]["revision"] <= when <= newest:

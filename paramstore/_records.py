@@ -22,8 +22,8 @@ _MARK = b',"crc":"'
 _TAIL = len(_MARK) + 8 + len('"}')
 
 
-def encode(entry: Entry) -> bytes:
-    """Return the line of ``entry`` with its newline. Raises ``ValueError`` for NaN or infinity and
+def encode(entry: Entry) -> tuple[dict[str, Any], bytes]:
+    """Return the plain data of ``entry`` and its line with the newline. Raises ``ValueError`` for NaN or infinity and
     ``TypeError`` for evidence that is no plain data."""
     import json
 
@@ -43,7 +43,7 @@ def encode(entry: Entry) -> bytes:
             item["requested"] = thaw(change.requested)
             item["bound_by"] = change.bound_by
         changes.append(item)
-    body = {
+    body: dict[str, Any] = {
         "v": VERSION,
         "revision": entry.revision,
         "id": entry.id,
@@ -56,7 +56,7 @@ def encode(entry: Entry) -> bytes:
         "files": {path: {"before": f.before, "after": f.after} for path, f in entry.files.items()},
     }
     text = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
-    return text[:-1] + _MARK + b'%08x"}\n' % zlib.crc32(text[:-1])
+    return body, text[:-1] + _MARK + b'%08x"}\n' % zlib.crc32(text[:-1])
 
 
 def utc_now() -> str:

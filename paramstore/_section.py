@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import os
 import sys
+from _collections_abc import KeysView  # collections.abc would load all of collections
 from _thread import RLock, get_ident
-from collections.abc import KeysView
 
 from paramstore._values import FrozenDict, unknown_key
 from paramstore.errors import ParamstoreError, UnknownParamError
@@ -181,7 +181,7 @@ class Section(FrozenDict):
             return default[0]
         return view[key]
 
-    def keys(self) -> KeysView[Any]:  # type: ignore[override]
+    def keys(self) -> _Keys:  # type: ignore[override]
         return _Keys(self, self._now().tree, _place(sys._getframe().f_back))
 
     def __reduce__(self) -> tuple[Any, ...]:

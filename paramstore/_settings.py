@@ -28,7 +28,7 @@ _DEFAULT = Options()
 class Settings(BaseSettings):
     """Everything that can be set, with its bounds. Unknown names are errors, so that a typo is seen."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(extra="forbid")
 
     root: str | None = Field(None, description="The directory with params/ and schemas/.")
     journal: str = Field(_DEFAULT.journal, description="Directory of journal segments, or one .jsonl file.")
@@ -52,7 +52,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
+        return (init_settings,)  # `load` looks into the environment that the store was given
 
 
 def load(root: str, environ: Mapping[str, str]) -> Options:
@@ -64,7 +64,9 @@ def load(root: str, environ: Mapping[str, str]) -> Options:
             hint = f" Did you mean {close[0]}?" if close else ""
             raise SettingsError(f"{name} is not a setting of paramstore.{hint} Nothing was opened.")
     try:
-        settings = Settings(**_from_file(os.path.join(root, SETTINGS_FILE)))
+        named = {field: environ.get(PREFIX + field.upper(), "") for field in known}
+        chosen = {field: text for field, text in named.items() if text}
+        settings = Settings(**{**_from_file(os.path.join(root, SETTINGS_FILE)), **chosen})
     except ValidationError as error:
         raise SettingsError("\n".join(map(_sentence, error.errors())) + "\nNothing was opened.") from None
     return Options(settings.journal, settings.timeout_s, settings.poll_s, settings.author)

@@ -26,6 +26,12 @@ class Dimension:
     def plain(self) -> tuple[Any, ...]:
         return self.name, self.type, self.choices
 
+    def joined(self, other: Dimension) -> Dimension:
+        """Return the dimension that allows what either allows."""
+        if self.choices is None or other.choices is None:
+            return self if self.choices is None else other
+        return Dimension(self.name, self.type, tuple(dict.fromkeys(self.choices + other.choices)))
+
 
 class Document:
     """The validated content of one namespace.
@@ -35,7 +41,7 @@ class Document:
     ``digest`` and ``schema_digest`` are sha256 (hex) of the bytes that this was read from.
     """
 
-    __slots__ = ("digest", "dimensions", "namespace", "overrides", "schema_digest", "values")
+    __slots__ = ("_full", "digest", "dimensions", "namespace", "overrides", "schema_digest", "values")
 
     def __init__(
         self,
@@ -52,6 +58,14 @@ class Document:
         self.dimensions = dimensions
         self.digest = digest
         self.schema_digest = schema_digest
+        self._full: dict[str, Any] | None = None
+
+    @property
+    def full(self) -> dict[str, Any]:
+        """The base values by full key."""
+        if self._full is None:
+            self._full = {f"{self.namespace}.{path}": value for path, value in self.values.items()}
+        return self._full
 
     def override_index(self, at: Mapping[str, Any]) -> int | None:
         """Return the position of the override for exactly this context."""
@@ -71,13 +85,13 @@ class Document:
         self, changes: Iterable[tuple[str, Mapping[str, Any], Any]], absent: Any, digest: str
     ) -> Document:
         """Return a document with ``(path, at, new)`` applied; ``absent`` removes an override's value."""
-        values = dict(self.values)
+        values, full = dict(self.values), dict(self.full)
         overrides: list[tuple[Mapping[str, Any], dict[str, Any]]] = [
             (at, dict(v)) for at, v in self.overrides
         ]
         for path, at, new in changes:
             if not at:
-                values[path] = new
+                values[path] = full[f"{self.namespace}.{path}"] = new
                 continue
             found = next((v for where, v in overrides if where == at), None)
             if found is None:
@@ -88,7 +102,9 @@ class Document:
             else:
                 found[path] = new
         kept = [(at, v) for at, v in overrides if v]
-        return Document(self.namespace, values, kept, self.dimensions, digest, self.schema_digest)
+        changed = Document(self.namespace, values, kept, self.dimensions, digest, self.schema_digest)
+        changed._full = full  # building thousands of names anew would cost more than the commit
+        return changed
 
 
 class State:
@@ -98,7 +114,7 @@ class State:
     ``position`` is the backend's own bookmark.
     """
 
-    __slots__ = ("documents", "position", "problems", "revision", "warnings")
+    __slots__ = ("documents", "position", "problems", "revision")
 
     def __init__(
         self,
@@ -106,20 +122,20 @@ class State:
         documents: Mapping[str, Document],
         position: Any = None,
         problems: Mapping[str, str] | None = None,
-        warnings: tuple[str, ...] = (),
     ) -> None:
         self.revision = revision
         self.documents = documents
         self.position = position
         self.problems = problems or {}
-        self.warnings = warnings
 
     def dimensions(self) -> dict[str, Dimension]:
-        """Return every declared dimension by name, in order of first declaration."""
+        """Return every declared dimension by name, in order of first declaration. One that several
+        namespaces declare takes the values that any of them allows."""
         found: dict[str, Dimension] = {}
         for document in self.documents.values():
             for dimension in document.dimensions:
-                found.setdefault(dimension.name, dimension)
+                known = found.get(dimension.name)
+                found[dimension.name] = dimension if known is None else known.joined(dimension)
         return found
 
 

@@ -14,7 +14,7 @@ from paramstore._watch import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from typing import Any
 
@@ -91,7 +91,7 @@ class ParamStore(Reader):
     the files; ``environ`` stands in for ``os.environ``.
     """
 
-    __slots__ = ("_backend", "_bound", "_environ", "_environment", "_known_bad", "_options", "_overrides",
+    __slots__ = ("_backend", "_bound", "_environ", "_environment", "_given", "_known_bad", "_options", "_overrides",
                  "_pending", "_root", "_sections", "_snapshot", "_subscribers", "_views", "_watcher", "lock")  # fmt: skip
 
     def __init__(
@@ -102,11 +102,12 @@ class ParamStore(Reader):
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._root = None if root is None else os.fspath(root)
+        self._given = backend
         self._environ = os.environ if environ is None else environ
-        self._start(backend)
+        self._start()
 
-    def _start(self, backend: Backend | None = None) -> None:
-        self._backend = backend
+    def _start(self) -> None:
+        self._backend = self._given
         self._options = Options()
         self.lock = RLock()
         self._snapshot: Snapshot | None = None
@@ -228,6 +229,10 @@ class ParamStore(Reader):
 
     def look(self) -> None:
         """Look at the files for changes that nobody announced, and tell subscribers what changed."""
+        self._look_at_files()
+        self._tell()
+
+    def _look_at_files(self) -> None:
         backend, snapshot = self._backend, self._snapshot
         if backend is None or snapshot is None:
             return
@@ -235,11 +240,13 @@ class ParamStore(Reader):
             self.newest(files=True)
         elif self.flag and self._subscribers:
             self.newest()
-        self._tell()
 
     def _tell(self) -> None:
-        while self._pending:
-            old, new = self._pending.pop(0)
+        while True:
+            try:
+                old, new = self._pending.pop(0)
+            except IndexError:
+                return
             for subscription in list(self._subscribers):
                 subscription.tell(old, new)
 
@@ -260,14 +267,21 @@ class ParamStore(Reader):
         from paramstore._model import Health, Problem
 
         self.newest()
-        self.look()
+        self._look_at_files()
         with self.lock:
             assert self._snapshot is not None
             state = self._snapshot.state
             problems = tuple(
                 Problem(file, message, since) for file, (since, message) in self._known_bad.items()
             )
-        return Health(state.revision, problems, state.warnings)
+        return Health(state.revision, problems, tuple(self._warnings(state)))
+
+    def _warnings(self, state: State) -> Iterator[str]:
+        for name, document in state.documents.items():
+            if document.overrides and f"schemas/{name}.schema.json" not in state.problems:
+                schema = self._open().schema(name)
+                if schema.digest == document.schema_digest:
+                    yield from schema.warnings(document)
 
     @property
     def root(self) -> str | None:
@@ -455,6 +469,7 @@ class ParamStore(Reader):
         author: str,
         reason: str = "",
         keys: str | None = None,
+        dry_run: bool = False,
         timeout_s: float | None = None,
     ) -> CommitResult:
         """Make a new revision with the values of revision or time ``to``; the journal is never rewritten.
@@ -464,8 +479,10 @@ class ParamStore(Reader):
         """
         from paramstore._past import rollback_requests
 
+        if keys is not None:
+            matching_keys(self.current()[1], keys)
         words = {"author": author, "reason": reason or f"rollback to {to}", "kind": "rollback"}
-        with self._transaction(timeout_s, **words) as tx:
+        with self._transaction(timeout_s, **words, dry_run=dry_run) as tx:
             for key, context, value in rollback_requests(self._open(), to, keys, tx.state):
                 tx.request(key, value, context)
         return tx.commit_result

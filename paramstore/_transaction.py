@@ -55,6 +55,7 @@ class Transaction:
     ) -> None:
         self._session = session
         self._requests: dict[tuple[str, At], Request] = {}
+        self._asked: set[str] = set()
         self._read: set[str] = set()
         self._expected = expected_revision
         self._dry_run = dry_run
@@ -100,9 +101,10 @@ class Transaction:
         document, path = self._find(key)
         at = self._context(context)
         self._read.add(key)
-        for place in ((key, _place(at)), (key, ())):
-            if place in self._requests and self._requests[place].value is not ABSENT:
-                return self._requests[place].value
+        if key in self._asked:
+            mine = [request for request in self._requests.values() if request.key == key]
+            asked = [(path, r.context, r.value) for r in mine if r.context or r.value is not ABSENT]
+            document = document.with_values(asked, ABSENT, "")
         return context_values({document.namespace: document}, at).get(key, document.values[path])
 
     def set(self, key: str, value: Any, on_violation: OnViolation = "reject", **context: Any) -> None:
@@ -161,7 +163,7 @@ class Transaction:
         """Go on from an edit by hand that came in between, unless it touches what this author looked at."""
         before = flatten(self._session.state.documents)
         after = flatten(self._session.refresh().documents)
-        mine = self._read | {key for key, _ in self._requests}
+        mine = self._read | self._asked
         theirs = sorted({change.key for change in changes_between(before, after)} & mine)
         if theirs or self._expected is not None:
             names = ", ".join(f"`{key}`" for key in theirs) or "the revision"
@@ -206,7 +208,8 @@ class Transaction:
         namespace, path = split_key(key) if isinstance(key, str) else ("", "")
         document = documents.get(namespace)
         if document is None or path not in document.values:
-            raise unknown_key(key, [f"{name}.{p}" for name, d in documents.items() for p in d.values])
+            known = [f"{name}.{p}" for name, d in documents.items() for p in d.values]
+            raise unknown_key(key, known, self._stands())
         self._refuse_broken(document)
         return document, path
 
@@ -230,9 +233,8 @@ class Transaction:
                 [f"on_violation={on_violation!r} is not known; use {known}."], self._stands()
             )
         document, _ = self._find(key)
-        at = self._context(context)
-        own = {dimension.name for dimension in document.dimensions}
-        for name in at:
+        own = {dimension.name: dimension for dimension in document.dimensions}
+        for name in self._context(context):
             if name not in own:
                 raise ValidationError(
                     [
@@ -240,6 +242,8 @@ class Transaction:
                     ],
                     self._stands(),
                 )
+        at = check_context(context, own)  # another namespace may allow other values for the dimension
+        self._asked.add(key)
         self._requests[key, _place(at)] = Request(key, at, value, on_violation)
 
     def _check_words(self) -> None:

@@ -133,19 +133,22 @@ class Values(dict):  # type: ignore[type-arg]
         raise unknown_key(key, self)
 
 
+for _name in DICT_WRITES:
+    setattr(Values, _name, refuse_write)
+
 _logged: set[str] = set()
 
 
-def unknown_key(key: object, known: Iterable[str]) -> UnknownParamError:
+def unknown_key(key: object, known: Iterable[str], stands: str = "") -> UnknownParamError:
     """Build the error for a key that is not known, with the nearest keys, and log it once per key.
 
     It is logged because strategy code often hides exceptions in a broad ``except``: a misspelt
-    key must be seen even there.
+    key must be seen even there. ``stands`` says what a refused write left as it was.
     """
     if not isinstance(key, str) or not key or "" in key.split("."):
-        error: UnknownParamError = MalformedKeyError(key)
+        error: UnknownParamError = MalformedKeyError(key, stands)
     else:
-        error = UnknownParamError(key, nearest(key, known))
+        error = UnknownParamError(key, nearest(key, known), stands)
     if error.key not in _logged:
         _logged.add(error.key)
         import logging

@@ -28,6 +28,7 @@ from paramstore._yaml_edit import (
     dotted,
     lookup,
     number_text,
+    plain,
     regenerated,
     removals,
     removed,
@@ -136,6 +137,26 @@ class YamlText:
             return quick or self._rewritten(edits, appends, removes)
         except CannotEdit as error:
             raise DocumentError(self.file, f"{error}. Nothing was edited; edit the file by hand") from None
+
+    def completed(self, missing: Mapping[Path, Any]) -> YamlText:
+        """Return a new text that has these values as well, each at the end of its group, with that proved.
+
+        Unlike ``edited``, this adds keys anywhere. Raises ``DocumentError`` when it cannot be done.
+        """
+        try:
+            return self._rewritten([(path, plain(value)) for path, value in missing.items()], (), ())
+        except CannotEdit as error:
+            raise DocumentError(self.file, f"{error}. Nothing was edited; edit the file by hand") from None
+
+    def line(self, path: Path) -> int | None:
+        """Return the 1-based line on which the value at ``path`` has its key, if it is there."""
+        text = self.raw.decode("utf-8-sig")
+        node = self._tree(text)
+        for step in path:
+            if step not in node.children:
+                return None
+            node = node.children[step]
+        return line_of(text, node.head if node.head >= 0 else node.start)
 
     def _with_numbers(self, edits: Sequence[tuple[Path, Any]]) -> YamlText | None:
         """Replace plain numbers by plain numbers, or return ``None`` if these edits are not that.

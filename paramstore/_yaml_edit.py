@@ -87,12 +87,12 @@ def differences(data: Any, sets: Mapping[Path, Any]) -> list[tuple[Path, Any]]:
 
 def _addable(data: Any, path: Path) -> bool:
     """Tell whether the path is a new key in an existing entry: elsewhere it is a misspelt one."""
-    if len(path) < 3 or path[0] != "overrides":
+    if len(path) < 3 or path[0] != "overrides" or type(path[1]) is not int:
         return False
     known = len(path) - 1
     while (parent := lookup(data, path[:known])) is MISSING:
         known -= 1
-    return known >= 2 and type(parent) is dict and all(type(step) is str for step in path[known:])
+    return type(parent) is dict and all(type(step) is str for step in path[known:])
 
 
 def _differing(path: Path, old: Any, new: Any, inside: bool = False) -> Iterator[tuple[Path, Any]]:
@@ -248,6 +248,11 @@ def _entry(at: Mapping[str, Any], values: Mapping[str, Any]) -> Tree:
     return {"at": flow_text(plain(at)), "values": _groups(values) if values else "{}"}
 
 
+def document_text(values: Mapping[str, Any]) -> str:
+    """Write a whole values file with these nested values."""
+    return "\n".join(["schema: 1", "values:", *_block_lines(_groups(values), 2, 2), ""])
+
+
 # --- places in the text --------------------------------------------------------------------------
 
 
@@ -292,11 +297,8 @@ def _lines_at(text: str, offset: int, lines: Iterable[str]) -> Splice:
 
 
 def _whole_lines(text: str, start: int, end: int) -> Splice:
-    """Delete the lines from ``start`` to ``end``, which must hold nothing else."""
+    """Delete the lines from ``start`` to ``end``. Another value there would be missed in the proof."""
     first, last = _line_start(text, start), _line_end(text, end)
-    rest = text[end:last].strip()
-    if text[first:start].strip() or (rest and not rest.startswith("#")):
-        raise CannotEdit("other values share the line")
     if first:
         return _line_end(text, first - 1), last, ""
     return 0, min(text.find("\n", last) + 1 or last, len(text)), ""
@@ -380,8 +382,7 @@ def _additions(text: str, root: Node, entries: Sequence[Tree]) -> list[Splice]:
     if node is None:
         indent, step = _column(text, root.start), _step(text, root)
         lines = [" " * indent + "overrides:", *_block_entries(entries, indent + step, 2, step)]
-        end = len(text) - (len(_newline(text)) if text.endswith("\n") else 0)
-        return [_lines_at(text, end, lines)]
+        return [_lines_at(text, len(text) - text.endswith("\n"), lines)]
     if not node.children:
         return _overrides_anew(text, root, entries)
     if node.flow:

@@ -87,12 +87,11 @@ class UnknownParamError(ParamstoreError, KeyError):
 class MalformedKeyError(UnknownParamError):
     """Not of the form ``namespace.path.to.leaf``."""
 
-    def __init__(self, key: object) -> None:
+    def __init__(self, key: object, hint: str = "") -> None:
         self.key = str(key)
         self.nearest = ()
-        ParamstoreError.__init__(
-            self, f"{key!r} is not a key: a key is a string like `namespace.path.to.leaf`."
-        )
+        problem = f"{key!r} is not a key: a key is a string like `namespace.path.to.leaf`."
+        ParamstoreError.__init__(self, f"{problem}{hint and ' ' + hint}")
 
 
 class ContextError(ParamstoreError, TypeError):

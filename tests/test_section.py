@@ -87,9 +87,10 @@ def by_eq(x: Section, compare: Callable[[Any, Any], bool]) -> dict[str, Any]:
     return seen
 
 
+NOTHING: dict[str, Any] = {}
 WHOLE: dict[str, Callable[[Section], Any]] = {
     "dict(x)": dict,
-    "dict(x, **more)": lambda x: dict(x),
+    "dict(x, **more)": lambda x: dict(x, **NOTHING),
     "{**x}": lambda x: {**x},
     "f(**x)": lambda x: kwargs(**x),
     "f(more, **x)": lambda x: kwargs(**x),
@@ -118,7 +119,7 @@ WHOLE: dict[str, Callable[[Section], Any]] = {
     "map": lambda x: next(iter(map(dict, [x]))),
     "sorted": lambda x: dict(sorted(x.items())),
     "d == x": lambda x: by_eq(x, operator.eq),
-    "d != x": lambda x: by_eq(x, lambda d, x: not d != x),
+    "d != x": lambda x: by_eq(x, lambda d, x: not operator.ne(d, x)),
     "x == d": lambda x: by_eq(x, lambda d, x: x == d),
 }
 each_whole = pytest.mark.parametrize("whole", WHOLE.values(), ids=WHOLE.keys())
@@ -149,7 +150,7 @@ def test_is_a_dict(x: Section) -> None:
     assert sorted(x["g"].items()) == [("c", 0.25), ("d", 0.75)]
     assert max(x["g"], key=x["g"].get) == "d"
     assert "{a} {b}".format_map(x) == "0.25 0.75"
-    assert "%(a)s" % x == "0.25"
+    assert "%(a)s" % x == "0.25"  # noqa: UP031
     assert ChainMap({}, x)["a"] == 0.25
 
 
@@ -160,11 +161,11 @@ def test_equality_both_ways(source: SharedSource, x: Section) -> None:
     assert x == freeze(same)
     assert freeze(same) == x
     assert x == Section(source, "w")
-    assert not x != Section(source, "w")
+    assert not operator.ne(x, Section(source, "w"))
     assert x != less
     assert less != x
     assert x != Section(source, "w.g")
-    assert x != 3
+    assert not operator.eq(x, 3)
     assert {"w": x} == {"w": same}
 
 
@@ -193,7 +194,7 @@ def test_copies_are_plain_and_writable(x: Section) -> None:
 WRITES: list[Callable[[Any], Any]] = [
     lambda x: operator.setitem(x, "a", 1),
     lambda x: operator.delitem(x, "a"),
-    lambda x: operator.ior(x, {"a": 1}),
+    lambda x: x.__ior__({"a": 1}),
     lambda x: x.clear(),
     lambda x: x.pop("a"),
     lambda x: x.popitem(),
@@ -241,7 +242,7 @@ def test_prefix_of_nothing(source: SharedSource, prefix: str) -> None:
 
 
 def test_prefix_errors_help(source: SharedSource) -> None:
-    with pytest.raises(UnknownParamError, match="`w.gg` .*Did you mean `w.g`"):
+    with pytest.raises(UnknownParamError, match=r"`w\.gg` .*Did you mean `w\.g`"):
         Section(source, "w.gg")
     with pytest.raises(
         UnknownParamError, match=r"`w\.a` is a parameter, not a section.*params.get\('w\.a'\)"
@@ -494,12 +495,14 @@ COPIES = ["dict(x)", "{**x}", "f(**x)", "d.update(x)", "d |= x", "OrderedDict", 
 def test_commit_and_reads_of_another_thread_before_each_key(
     source: SharedSource, x: Section, name: str
 ) -> None:
-    copied, single, whole = WHOLE[name], [], []
+    copied = WHOLE[name]
+    single: list[float] = []
+    whole: list[dict[str, Any]] = []
 
     def step() -> None:
         source.commit(0.5 + len(single) / 100)
-        in_thread(lambda: single.append(x["a"]))
         in_thread(lambda: whole.append(copied(x)))
+        in_thread(lambda: single.append(x["a"]))  # last: it leaves the section as fast as it can
 
     with before_each_key(step):
         outer = copied(x)
@@ -512,12 +515,14 @@ def test_commit_and_reads_of_another_thread_before_each_key(
 
 @pytest.mark.parametrize("name", COPIES)
 def test_signal_handler_reads_before_each_key(source: SharedSource, x: Section, name: str) -> None:
-    copied, single, whole = WHOLE[name], [], []
+    copied = WHOLE[name]
+    single: list[float] = []
+    whole: list[dict[str, Any]] = []
 
     def step() -> None:
         source.commit(0.5 + len(single) / 100)
-        single.append(x["a"])
         whole.append(copied(x))
+        single.append(x["a"])
 
     with before_each_key(step):
         outer = copied(x)

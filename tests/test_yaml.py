@@ -582,6 +582,13 @@ def test_overrides_are_written_anew_as_a_last_resort(monkeypatch: pytest.MonkeyP
     )
 
 
+def test_the_last_resort_may_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_yaml, "removals", lambda *_: [])
+    for source in ("overrides: [{values: {a: 1, b: 2}}]", "overrides: [{at: {}, values: {a: 1}}]\nc: 1"):
+        with pytest.raises(DocumentError, match="without touching other values"):
+            text(source).edited({}, removes=[("overrides", 0, "values", "a")])
+
+
 def test_new_keys_of_two_mappings_that_end_on_one_line() -> None:
     source = DOCUMENT[: DOCUMENT.index("  # about ETH")]
     inner, outer = ("overrides", 0, "values", "group", "b"), ("overrides", 0, "values", "b")
@@ -614,6 +621,16 @@ def test_all_kinds_of_edits_at_once() -> None:
 def test_only_overrides_are_removed(path: Path) -> None:
     with pytest.raises(DocumentError, match="no override to remove"):
         text(DOCUMENT).edited({}, removes=[path])
+
+
+def test_no_path_makes_a_malformed_override() -> None:
+    for source in ("a: 1", "overrides: {x: {}}"):
+        with pytest.raises(DocumentError, match="no value at"):
+            text(source).edited({("overrides", "x", "y"): 1})
+    with pytest.raises(DocumentError, match="no override to remove"):
+        text("overrides: [{at: {s: X}, values: {a: [1, 2]}}]").edited(
+            {}, removes=[("overrides", 0, "values", "a", 0)]
+        )
 
 
 @pytest.mark.parametrize("source", ["overrides: 1", "overrides: {a: 1}", "overrides: abc", "overrides: [1]"])
@@ -824,7 +841,7 @@ def test_the_local_proof_equals_the_second_parse(
 
 
 @given(documents(), st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_overrides_come_and_go(
     written: tuple[bytes, list[tuple[Path, int, str]]], data: st.DataObject
 ) -> None:
@@ -872,7 +889,9 @@ def is_read_or_refused(raw: bytes) -> None:
         return
     agrees_with_fresh_parse(document)
     assert "".join(document._pieces).encode() == raw
-    for path in list(document._at)[:3]:
+    for path, index in list(document._at.items())[:3]:
+        if document._pieces[index][:1] in ("|", ">"):
+            continue  # the parser takes it at its key's own column, where no other scalar may stand
         new = document.edited({path: 0.125})
         assert get(new.data, path) == 0.125
 

@@ -25,7 +25,7 @@ from paramstore._schema import Schema
 from paramstore._state import Document, State
 from paramstore._values import thaw
 from paramstore._yaml import YamlText
-from paramstore.errors import ConflictError, DurabilityUnknownError, WriteError
+from paramstore.errors import ConflictError, DurabilityUnknownError, JournalError, WriteError
 
 if TYPE_CHECKING:
     from paramstore._backends.local import LocalBackend
@@ -41,14 +41,16 @@ class LocalWriter:
         self.position = START
         self.after: dict[str, str | None] = {}  # file -> hash that the journal last gave it
         self.last: dict[str, Any] | None = None  # newest record
-        self.texts: dict[str, tuple[str, YamlText]] = {}  # file -> its hash and parsed text
+        self.texts: dict[str, YamlText] = {}  # by hash: what this process wrote, so that it need not parse
         self._started = False
+        self._journal_file: _files.Identity | None = None  # of the last segment, as this process left it
 
     @contextmanager
     def session(self, timeout_s: float, last: State | None) -> Iterator[LocalSession]:
         backend = self.backend
-        with suppress(OSError):  # the lock file will say what is wrong
-            os.makedirs(backend.runtime, exist_ok=True)
+        if not os.path.isdir(backend.runtime):
+            with suppress(OSError):  # the lock file will say what is wrong
+                os.mkdir(backend.runtime)
         gates = backend.path("schemas"), backend.path("params")
         with WriteLock(gates, os.path.join(backend.runtime, "lock"), timeout_s) as lock:
             yield LocalSession(self, lock, self.prepare(last))
@@ -59,14 +61,21 @@ class LocalWriter:
             self._catch_up()
             return self._record_strange(self._load(last))
         except OSError as error:
-            stands = last.revision if last is not None else self.position.revision
-            raise refused(error, stands) from error
+            raise refused(error, self._stands(last)) from error
+        except JournalError as error:
+            error.message += f". Nothing was written; revision {self._stands(last)} stands."
+            raise
+
+    def _stands(self, last: State | None) -> int:
+        return last.revision if last is not None else self.position.revision
 
     # -- before the transaction's own work --------------------------------------------------------
 
     def _catch_up(self) -> None:
         """Read what others appended, set a torn tail aside, and finish or undo what a dead writer began."""
         backend = self.backend
+        if self._started and self._journal_file == self._segment() and self._is_published(self.position):
+            return
         if not self._started or not backend.journal.holds(self.position):
             self.position, self.after, self.last = START, {}, None
         records, end = backend.journal.read(self.position)
@@ -80,6 +89,14 @@ class LocalWriter:
             recover(self, self.last)
         leftovers(self)
         self._started = True
+
+    def _segment(self) -> _files.Identity | None:
+        """Return the identity of the segment that this process wrote last, if it is still the last."""
+        journal, position = self.backend.journal, self.position
+        try:
+            return _files.identity(os.stat(journal.file(position.segment)))
+        except OSError:
+            return None
 
     def _is_published(self, end: Position) -> bool:
         published = self.backend.published()
@@ -127,7 +144,7 @@ class LocalWriter:
             for place, v in replay(self.backend.records()).items()
             if place[0].split(".")[0] in strange
         }
-        first = self.position.offset == 0
+        first = self.last is None  # not by the offset: a new segment may be empty
         entry = Entry(
             revision=0 if first else self.position.revision + 1,
             id=os.urandom(8).hex(),
@@ -150,19 +167,15 @@ class LocalWriter:
             state.documents,
             Place(self.position, state.position.files),
             state.problems,
-            state.warnings,
         )
 
     # -- steps that recovery shares ---------------------------------------------------------------
 
     def append(self, entry: Entry) -> None:
         """Put one entry on disk at the journal's end."""
-        line = _records.encode(entry)
+        record, line = _records.encode(entry)
         self.position = self.backend.journal.append(line, self.position, entry.revision)
-        if entry.kind != "abort":
-            record = _records.parse(line)
-            assert record is not None
-            self.absorb(record)
+        self.absorb(record)
 
     def abort(self, record: Mapping[str, Any], why: str) -> None:
         """Record that an entry did not take place; its revision is given back."""
@@ -176,7 +189,7 @@ class LocalWriter:
             why,
             {"aborts": record["id"]},
         )
-        line = _records.encode(entry)
+        _, line = _records.encode(entry)
         end = self.backend.journal.append(line, self.position, revision)
         self.position = Position(end.segment, end.offset, revision - 1, end.crc)
         for file, sums in record["files"].items():
@@ -192,15 +205,9 @@ class LocalWriter:
 
     def publish(self) -> None:
         end = self.position
+        self._journal_file = self._segment()
         with suppress(OSError):  # readers then see the files by looking at them, a moment later
             _generation.publish(self.backend.generation_path, end.revision, end.segment, end.offset)
-
-    def text(self, file: str, content: _files.Content) -> YamlText:
-        """Return the parsed text of ``content``, parsing only what this process has not seen."""
-        known = self.texts.get(file)
-        if known is None or known[0] != content.digest:
-            known = self.texts[file] = content.digest, _yaml.parse(content.raw, file)
-        return known[1]
 
 
 class LocalSession:
@@ -212,7 +219,7 @@ class LocalSession:
         self.state = state
 
     def schema(self, namespace: str) -> Schema:
-        return self.writer.backend.schema(namespace)
+        return self.writer.backend.schema(namespace, self.state.documents[namespace].schema_digest)
 
     def refresh(self) -> State:
         self.state = self.writer.prepare(self.state)
@@ -249,12 +256,14 @@ class LocalSession:
     def _plan_file(self, name: str, changes: list[Change]) -> _Plan:
         backend, document = self.writer.backend, self.state.documents[name]
         file = backend.values_file(name)
-        target = os.path.realpath(backend.path(file))
-        content = _files.read_whole(target)
-        if content.digest != document.digest:
-            raise changed_meanwhile(file, self.state.revision)
-        text = splice(self.writer.text(file, content), document, changes)
-        return _Plan(file, target, document, changes, content.raw, text)
+        target = _files.resolve(backend.path(file))
+        known = self.writer.texts.get(document.digest)
+        if known is None:
+            content = _files.read_whole(target)
+            if content.digest != document.digest:
+                raise changed_meanwhile(file, self.state.revision)
+            known = _yaml.parse(content.raw, file)
+        return _Plan(file, target, document, changes, known.raw, splice(known, changes))
 
     def _apply(self, plans: list[_Plan], entry: Entry) -> None:
         """Steps 5 to 9: everything up to the new bytes having their names. All or none."""
@@ -278,9 +287,8 @@ class LocalSession:
         done: list[_Plan] = []
         try:
             for plan in plans:
-                if _files.read_whole(plan.target).raw != plan.base or not _files.swap_in(
-                    plan.temporary, plan.target, plan.base
-                ):
+                same = _files.bytes_of(plan.target) == plan.base
+                if not same or not _files.swap_in(plan.temporary, plan.target, plan.base):
                     raise changed_meanwhile(plan.file, self.state.revision)
                 done.append(plan)
         except BaseException:
@@ -314,11 +322,12 @@ class LocalSession:
             name = plan.document.namespace
             places = [(change.key.partition(".")[2], change.context, change.new) for change in plan.changes]
             documents[name] = plan.document.with_values(places, ABSENT, plan.after)
-            self.writer.texts[plan.file] = plan.after, plan.text
+            self.writer.texts.pop(plan.document.digest, None)
+            self.writer.texts[plan.after] = plan.text
             with suppress(OSError):
                 files[plan.file] = _files.identity(os.stat(plan.target))
         position = Place(self.writer.position, files)
-        return State(entry.revision, documents, position, self.state.problems, self.state.warnings)
+        return State(entry.revision, documents, position, self.state.problems)
 
 
 class _Plan:
@@ -340,13 +349,13 @@ class _Plan:
         """Remove the temporary file when it holds our bytes or the old ones; anything else is someone's
         save that came in between, and is kept as ``.conflict``."""
         with suppress(OSError):
-            if _files.read_whole(self.temporary).raw in (self.base, self.text.raw):
+            if _files.bytes_of(self.temporary) in (self.base, self.text.raw):
                 os.unlink(self.temporary)
             else:
                 _files.set_aside(self.temporary, ".conflict")
 
 
-def splice(text: YamlText, document: Document, changes: list[Change]) -> YamlText:
+def splice(text: YamlText, changes: list[Change]) -> YamlText:
     """Return the text with ``changes`` made and no other byte touched."""
     sets: dict[tuple[str | int, ...], Any] = {}
     removes: list[tuple[str | int, ...]] = []
@@ -356,7 +365,7 @@ def splice(text: YamlText, document: Document, changes: list[Change]) -> YamlTex
         if not change.context:
             sets["values", *path] = thaw(change.new)
             continue
-        index = document.override_index(change.context)
+        index = _override_index(text, change.context)
         if change.new is ABSENT:
             assert index is not None
             removes.append(("overrides", index, "values", *path))
@@ -370,6 +379,15 @@ def splice(text: YamlText, document: Document, changes: list[Change]) -> YamlTex
                 fresh.append((at, own))
             _put(own, path, thaw(change.new))
     return text.edited(sets, fresh, removes)
+
+
+def _override_index(text: YamlText, at: Mapping[str, Any]) -> int | None:
+    """Find the entry for a context in the text itself: a document does not keep entries without values,
+    and a place counted there would write into the wrong entry."""
+    for index, item in enumerate(text.data.get("overrides", ())):
+        if item["at"] == at:
+            return index
+    return None
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

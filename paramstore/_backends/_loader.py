@@ -46,7 +46,6 @@ class Loader:
         self._locked = locked
         self.files: dict[str, _files.Identity | None] = {}
         self.errors: dict[str, InvalidFileError] = {}
-        self.warnings: tuple[str, ...] = ()
         self._parsed = 0
         self._news = False
         self._tail: list[dict[str, Any]] = []
@@ -74,7 +73,6 @@ class Loader:
             {name: documents[name] for name in sorted(documents)},
             Place(self.journal, self.files),
             {file: str(error) for file, error in self.errors.items()},
-            self.warnings,
         )
 
     # -- reading ----------------------------------------------------------------------------------
@@ -95,6 +93,15 @@ class Loader:
         return found
 
     def _read_journal(self) -> Position:
+        try:
+            return self._follow_journal()
+        except OSError as error:
+            file = os.path.relpath(error.filename or self.backend.journal.path, self.backend.root)
+            self.errors[file] = JournalError(file, f"cannot be read: {error.strerror}")
+            self.files = dict.fromkeys(self.files)  # look again
+            return self.last.position.journal if self.last is not None else START
+
+    def _follow_journal(self) -> Position:
         """Collect the documents that can be believed by hash: those of the last state or the sidecar, and
         what the journal made of them since. Return where the journal ends."""
         journal = self.backend.journal
@@ -157,7 +164,6 @@ class Loader:
         schema = self.backend.compiled(name, schema_content)
         file = self.backend.values_file(name)
         document = schema.document(_yaml.parse(content.raw, file).data, file, content.digest)
-        self.warnings += tuple(schema.warnings(document))
         self._parsed += 1
         return document
 

@@ -28,7 +28,7 @@ class _File:
     def __init__(self, writer: LocalWriter, file: str, sums: Mapping[str, Any], entry_id: str) -> None:
         from paramstore._backends._commit import temporary_name
 
-        self.target = os.path.realpath(writer.backend.path(file))
+        self.target = _files.resolve(writer.backend.path(file))
         self.temporary = temporary_name(self.target, entry_id)
         self.before, self.after = sums["before"], sums["after"]
         self.raw, self.now = _look(self.target)

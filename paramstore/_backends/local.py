@@ -52,7 +52,7 @@ class LocalBackend:
 
     def path(self, file: str) -> str:
         """Return the absolute path of a file named relative to the root."""
-        return os.path.join(self.root, file)
+        return f"{self.root}/{file}"
 
     def namespaces(self) -> list[str]:
         """Return every namespace that has a schema or a values file, sorted."""
@@ -109,7 +109,7 @@ class LocalBackend:
             return last if end.revision == last.revision else None
         records, position = self.journal.read(place.journal, end)
         documents = apply_records(last.documents, records)
-        return State(position.revision, documents, Place(position, place.files), last.problems, last.warnings)
+        return State(position.revision, documents, Place(position, place.files), last.problems)
 
     def _load_files(self, last: State | None) -> State:
         deadline = time.monotonic() + SETTLE_S
@@ -137,8 +137,14 @@ class LocalBackend:
                     return True
         return False
 
-    def schema(self, namespace: str) -> Schema:
-        """Return the compiled schema as its file stands now. Raises ``SchemaError``."""
+    def schema(self, namespace: str, digest: str = "") -> Schema:
+        """Return the compiled schema: that of ``digest`` if it is at hand, else as its file stands now.
+
+        Raises ``SchemaError``.
+        """
+        known = self._schemas.get(namespace)
+        if known is not None and known.digest == digest:
+            return known
         return self.compiled(namespace, self.read(self.schema_file(namespace), SchemaError))
 
     def compiled(self, namespace: str, content: _files.Content) -> Schema:

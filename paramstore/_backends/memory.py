@@ -14,7 +14,7 @@ from paramstore._history import changes_between, flatten
 from paramstore._model import ABSENT, Change, Entry
 from paramstore._schema import Schema
 from paramstore._state import State
-from paramstore.errors import LockTimeoutError, ValidationError
+from paramstore.errors import LockTimeoutError
 
 
 class MemoryBackend:
@@ -110,9 +110,9 @@ class MemoryBackend:
         return self._state, entry
 
     def _note(self, entry: Entry) -> None:
-        record = _records.parse(_records.encode(entry))
-        if record is None:
-            raise ValidationError(["the entry cannot be written as a journal line"])
+        _, line = _records.encode(entry)
+        record = _records.parse(line)  # through the line, so that what comes back is what a journal would hold
+        assert record is not None
         self._records.append(record)
 
     def records(self) -> list[dict[str, Any]]:

@@ -1,0 +1,5 @@
+"""``python -m paramstore``: the command line."""
+
+from paramstore.cli import main
+
+main()

@@ -1,0 +1,76 @@
+"""What several commands take: contexts, patterns, and who is asking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from paramstore import ParamStore
+from paramstore._environment import parse
+from paramstore._layers import check_context
+from paramstore._values import unknown_key
+from paramstore.errors import ContextError
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+at_option = click.option(
+    "--at", "at", multiple=True, metavar="DIM=VALUE", help="A context dimension; may be repeated."
+)
+author_option = click.option(
+    "--author", metavar="NAME", help="Who commits. Default: PARAMSTORE_AUTHOR, else the login name."
+)
+reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; kept in the journal.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Judge and show, but write nothing.")
+timeout_option = click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="S", help="Seconds to wait for the lock."
+)
+
+
+def context_of(store: ParamStore, pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return the context that ``--at`` options name, values typed as their dimensions say.
+
+    Raises ``ContextError`` for what no schema declares.
+    """
+    dimensions = store.snapshot().state.dimensions()
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, sign, text = pair.partition("=")
+        if not (name and sign):
+            raise click.UsageError(f"--at {pair}: write it as dimension=value")
+        if name in found:
+            raise click.UsageError(f"--at names `{name}` twice")
+        found[name] = parse(text, dimensions[name].type) if name in dimensions else text
+    try:
+        return check_context(found, dimensions)
+    except ContextError as error:  # its hint on the Python call says nothing here
+        raise ContextError(str(error).partition(" `get` takes")[0]) from None
+
+
+def pattern_of(store: ParamStore, text: str) -> str:
+    """Return ``text`` as a pattern of keys; a namespace or group stands for everything in it.
+
+    Raises ``UnknownParamError`` when it can match nothing.
+    """
+    known = store.keys()
+    if any(sign in text for sign in "*?["):
+        if not store.keys(text):
+            raise unknown_key(text, known)
+        return text
+    if text in known:
+        return text
+    if any(key.startswith(f"{text}.") for key in known):
+        return f"{text}.*"
+    raise unknown_key(text, known)
+
+
+def author_of(store: ParamStore, given: str | None) -> str:
+    """Return who commits: as given, else the setting, else the login name."""
+    name = given if given is not None else store.options.author
+    if name is not None:
+        return name
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a process without an account, as in some containers
+        raise click.UsageError("who commits? Give --author, or set PARAMSTORE_AUTHOR") from None

@@ -1,0 +1,297 @@
+"""What stands now: ``get``, ``list``, ``explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import click
+
+from paramstore import ParamStore
+from paramstore._environment import variable
+from paramstore._model import Change, Entry, Explanation, Spec
+from paramstore._values import same, thaw
+from paramstore.cli._output import (
+    Row,
+    ago,
+    at_terminal,
+    at_text,
+    change_text,
+    entry_json,
+    patience,
+    place_text,
+    print_json,
+    say,
+    table,
+    time_text,
+    value_text,
+)
+from paramstore.cli._shared import at_option, context_of, json_option, pattern_of
+
+NONE_YET = "no parameters yet; `paramstore init --namespace NAME` writes the frame of a first namespace"
+BY_HAND = "edited by hand, not yet recorded"
+
+Place = tuple[str, tuple[tuple[str, Any], ...]]
+
+
+@click.command(
+    short_help="Print one value.", epilog="Example: paramstore get signal_weights.funding --at symbol=BTCUSDT"
+)
+@click.argument("key")
+@at_option
+@json_option
+@click.pass_obj
+def get(store: ParamStore, key: str, at: tuple[str, ...], as_json: bool) -> None:
+    """Print the value of KEY, and nothing else."""
+    context = context_of(store, at)
+    snapshot = store.snapshot()
+    value = snapshot.in_context(context)[key]
+    if as_json:
+        revision = snapshot.revision
+        print_json({"key": key, "value": thaw(value), "context": context, "revision": revision})
+    else:
+        click.echo(value_text(value))
+
+
+# --- list ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One written value: the base value of a parameter, or (with a context) an override."""
+
+    spec: Spec
+    context: Mapping[str, Any]
+    value: Any
+    changed: bool  # differs from the schema's default
+    last: Entry | None
+    by_hand: bool
+    environment: Any = None  # the value that a PARAM__ variable puts over it
+
+
+@click.command(
+    "list",
+    short_help="Show parameters with bounds and last changes.",
+    epilog="Example: paramstore list 'signal_weights.*' --changed",
+)
+@click.argument("pattern", required=False)
+@click.option("--namespace", metavar="NAME", help="Only this namespace.")
+@click.option("--changed", is_flag=True, help="Only values that differ from the schema's default.")
+@json_option
+@click.pass_obj
+def list_(
+    store: ParamStore, pattern: str | None, namespace: str | None, changed: bool, as_json: bool
+) -> None:
+    """Show parameters: value, bounds, unit, last change, and overrides as `@dimension=value`.
+
+    PATTERN is a key, a namespace, a group, or a shell-style pattern. A `*` marks a value that differs
+    from the schema's default.
+    """
+    keys = set(store.keys(pattern_of(store, pattern))) if pattern else set(store.keys())
+    if namespace is not None:
+        keys &= set(store.keys(pattern_of(store, namespace)))
+    with patience("reading the journal"):
+        lines = [line for line in _lines(store, keys) if line.changed or not changed]
+    if as_json:
+        print_json([_line_json(line) for line in lines])
+    elif lines:
+        _show_lines(lines)
+    else:
+        say("no value differs from its default" if changed and store.keys() else NONE_YET)
+
+
+def _lines(store: ParamStore, keys: set[str]) -> Iterator[_Line]:
+    snapshot = store.snapshot()
+    last, by_hand = _last_changes(store.history()), {_place(c) for c in store.pending()}
+    for name, document in snapshot.state.documents.items():
+        for path, value in document.values.items():
+            key = f"{name}.{path}"
+            if key not in keys:
+                continue
+            spec = store.spec(key)
+            effective = snapshot.values[key]
+            over = None if same(effective, value) else effective
+            place: Place = (key, ())
+            differs = not same(value, spec.default)
+            yield _Line(spec, {}, value, differs, last.get(place), place in by_hand, over)
+            for at, own in document.overrides:
+                if path in own:
+                    place = (key, tuple(sorted(at.items())))
+                    yield _Line(spec, at, own[path], True, last.get(place), place in by_hand)
+
+
+def _place(change: Change) -> Place:
+    return change.key, tuple(sorted(change.context.items()))
+
+
+def _last_changes(entries: list[Entry]) -> dict[Place, Entry]:
+    """Return who last changed each value. Revision 0 is where the journal begins, not a change."""
+    return {_place(change): entry for entry in entries if entry.revision > 0 for change in entry.changes}
+
+
+def _show_lines(lines: list[_Line]) -> None:
+    rows: list[Row] = []
+    grouped, group = at_terminal(), ""
+    for line in lines:
+        namespace, _, path = line.spec.key.partition(".")
+        if grouped and namespace != group:
+            group = namespace
+            rows += [Row(("",) * 7)] * bool(rows) + [Row((namespace, *("",) * 6), "bold cyan")]
+        rows += _rows(line, f"  {path}" if grouped else line.spec.key)
+    table(("key", ">value", "bounds", "unit", "learnable", "last change", "by"), rows)
+    if any(line.changed for line in lines):
+        say("* differs from the schema's default", "dim")
+
+
+def _rows(line: _Line, name: str) -> list[Row]:
+    spec, last = line.spec, line.last
+    when = BY_HAND if line.by_hand else ago(last.time) if last else ""
+    who = last.author if last and not line.by_hand else ""
+    value = ("* " if line.changed else "") + value_text(line.value)
+    if line.context:
+        return [Row((f"    {at_text(line.context)}", value, "", "", "", when, who), "yellow")]
+    learnable = "yes" if spec.learnable else ""
+    rows = [Row((name, value, bounds_text(spec), spec.unit, learnable, when, who))]
+    if line.environment is not None:
+        here = f"    ${variable(spec.key)}"
+        rows.append(Row((here, value_text(line.environment), "", "", "", "in this environment", ""), "red"))
+    return rows
+
+
+def bounds_text(spec: Spec) -> str:
+    """Write what values a parameter may have, as far as its schema limits them."""
+    low, high = spec.minimum, spec.maximum
+    if spec.choices is not None:
+        return " | ".join(map(value_text, spec.choices))
+    if low is not None and high is not None:
+        return f"{value_text(low)} … {value_text(high)}"
+    if low is not None:
+        return f"≥ {value_text(low)}"
+    return f"≤ {value_text(high)}" if high is not None else ""
+
+
+def _line_json(line: _Line) -> dict[str, Any]:
+    spec, last = line.spec, line.last
+    data: dict[str, Any] = {
+        "key": spec.key,
+        "context": dict(line.context),
+        "value": thaw(line.value),
+        "default": thaw(spec.default),
+        "changed": line.changed,
+        "type": spec.type,
+        "minimum": spec.minimum,
+        "maximum": spec.maximum,
+        "unit": spec.unit,
+        "learnable": spec.learnable,
+        "edited_by_hand": line.by_hand,
+        "last_change": last and {"revision": last.revision, "time": last.time, "author": last.author},
+    }
+    if line.environment is not None:
+        data["environment"] = thaw(line.environment)
+    return data
+
+
+# --- explain ------------------------------------------------------------------------------------
+
+
+@click.command(
+    short_help="Show why a value is what it is.",
+    epilog="Example: paramstore explain signal_weights.funding --at symbol=BTCUSDT",
+)
+@click.argument("key")
+@at_option
+@json_option
+@click.pass_obj
+def explain(store: ParamStore, key: str, at: tuple[str, ...], as_json: bool) -> None:
+    """Show why KEY has the value it has: every layer, lowest first, its rules, and its last change."""
+    context = context_of(store, at)
+    with patience("reading the journal"):
+        found = store.explain(key, **context)
+        pending = [change for change in store.pending() if change.key == key]
+    if as_json:
+        print_json(_explanation_json(found))
+        return
+    say(f"{place_text(key, found.context)} = {value_text(found.value)}   (revision {found.revision})", "bold")
+    if found.spec.description:
+        say(found.spec.description)
+    say()
+    _show_layers(found)
+    say()
+    for line in _rules(found.spec):
+        say(line)
+    say()
+    _show_last_change(found, pending)
+
+
+def _winner(found: Explanation) -> int:
+    return max(index for index, layer in enumerate(found.layers) if layer.applies)
+
+
+def _show_layers(found: Explanation) -> None:
+    rows = []
+    for index, layer in enumerate(found.layers):
+        wins = index == _winner(found)
+        note = "wins" if wins else "" if layer.applies else "does not apply here"
+        style = "bold green" if wins else "" if layer.applies else "dim"
+        rows.append(Row((layer.name, value_text(layer.value), layer.source, note), style))
+    table(("layer", ">value", "from", ""), rows)
+
+
+def _rules(spec: Spec) -> Iterator[str]:
+    bounds = bounds_text(spec)
+    default = "" if spec.default is None else f", default {value_text(spec.default)}"
+    yield f"{spec.type}{bounds and ' ' + bounds}{spec.unit and f' ({spec.unit})'}{default}"
+    if not spec.learnable:
+        yield "not learnable: people change it"
+    limits = {
+        "owner": spec.owner,
+        "decimals": spec.decimals,
+        "largest step": spec.max_step,
+        "largest relative step": spec.max_step_relative,
+        "cooldown (s)": spec.cooldown_s,
+        "least samples": spec.min_samples,
+        "largest drift": spec.max_drift,
+    }
+    said = [f"{name} {value_text(limit)}" for name, limit in limits.items() if limit is not None]
+    if spec.learnable:
+        yield ", ".join(["learnable", *said])
+    yield spec.schema_file
+
+
+def _show_last_change(found: Explanation, pending: list[Change]) -> None:
+    for change in pending:
+        say(f"{BY_HAND}: {place_text(change.key, change.context)} {change_text(change)}", "yellow")
+    last = found.last_change
+    if last is None:
+        say("no change is recorded yet")
+        return
+    say(f"last change: revision {last.revision}, {ago(last.time)} ({time_text(last.time)}), by {last.author}")
+    for change in last.changes:
+        say(f"  {place_text(change.key, change.context)} {change_text(change)}")
+    if last.reason:
+        say(f"  reason: {last.reason}")
+    for name, value in last.evidence.items():
+        say(f"  evidence: {name} = {value_text(value)}")
+
+
+def _explanation_json(found: Explanation) -> dict[str, Any]:
+    winner = _winner(found)
+    return {
+        "key": found.key,
+        "value": thaw(found.value),
+        "context": dict(found.context),
+        "revision": found.revision,
+        "layers": [
+            {
+                "name": layer.name,
+                "value": thaw(layer.value),
+                "source": layer.source,
+                "applies": layer.applies,
+                "wins": index == winner,
+            }
+            for index, layer in enumerate(found.layers)
+        ],
+        "spec": {name: thaw(value) for name, value in asdict(found.spec).items()},
+        "last_change": found.last_change and entry_json(found.last_change),
+    }

@@ -1,0 +1,470 @@
+"""One point of a scenario: run a child up to it, let it die or fail there, and judge what is left.
+
+Children are forked from a process that has imported everything, so that a point takes milliseconds and
+no import is among the system calls.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import plainstore as ps
+import tracer
+from tracer import KILL, Call
+
+import paramstore._backends._commit
+import paramstore._backends._loader
+import paramstore._backends.local
+import paramstore._journal
+import paramstore._lock
+import paramstore._sidecar
+import paramstore._transaction  # noqa: F401
+from paramstore import ParamStore, _files
+from paramstore.errors import DurabilityUnknownError, ParamstoreError
+
+Act = Callable[[Path], None]
+Files = dict[str, bytes]
+WATCHED = ("params/alpha.yaml", "params/beta.yaml")
+DISK_CALLS = frozenset("openat write pwrite64 fsync ftruncate rename renameat2 link unlink mkdir read".split())
+
+
+@dataclass
+class Scenario:
+    """What a child does to a store (``act``), from which files on (``base``), and what is fair then.
+
+    ``warm`` runs in the child before the tracing begins. ``always`` fails some calls by name in every
+    run. ``edited``: someone else saves files in between, so their bytes are fair as well.
+    """
+
+    name: str
+    base: Path
+    act: Act
+    warm: Act | None = None
+    always: dict[str, int] = field(default_factory=dict)
+    edited: bool = False
+    acknowledged: bool = False  # the base holds a commit that had been acknowledged
+    calls: list[Call] = field(default_factory=list)
+    old: tuple[bytes, ...] = ()
+    new: tuple[bytes, ...] = ()
+    fair: set[tuple[bytes, ...]] = field(default_factory=set)
+
+
+@dataclass
+class Report:
+    """What the child said before it ended."""
+
+    acknowledged: bool = False
+    error: str = ""
+    message: str = ""
+    typed: bool = False
+    unknown: bool = False
+    trace: str = ""
+
+
+@dataclass
+class Outcome:
+    scenario: str
+    point: str
+    problems: list[str]
+    conflicts: int = 0
+    strays: int = 0
+
+
+def set_count(root: Path, value: int, *names: str) -> None:
+    """Commit ``value`` to the count of each namespace."""
+    with ParamStore(root).transaction(author="learner") as tx:
+        for name in names:
+            tx[f"{name}.count"] = value
+
+
+def recover(root: Path) -> None:
+    """Begin a transaction that asks for nothing: all it does is recover."""
+    with ParamStore(root).transaction(author="learner"):
+        pass
+
+
+def in_child(work: Callable[[], Any]) -> Any:
+    """Return what ``work`` returns (plain data) in a forked child that then exits at once."""
+    source, target = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(source)
+        try:
+            answer = json.dumps({"is": work()})
+        except BaseException:  # noqa: BLE001 - told to the parent
+            answer = json.dumps({"error": traceback.format_exc()})
+        with os.fdopen(target, "w") as file:
+            file.write(answer)
+        os._exit(0)
+    os.close(target)
+    with os.fdopen(source) as file:
+        text = file.read()
+    os.waitpid(pid, 0)
+    if not text:
+        raise AssertionError("the child died")
+    found = json.loads(text)
+    if "error" in found:
+        raise AssertionError(found["error"])
+    return found["is"]
+
+
+def traced(
+    scenario: Scenario, root: Path, decide: tracer.Decide | None
+) -> tuple[list[Call], int, Report]:
+    """Run the scenario's child under the tracer."""
+    source, target = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(source)
+        _be_the_child(scenario, root, target)
+    os.close(target)
+
+    def both(index: int, call: Call) -> int:
+        if call.name in scenario.always:
+            return scenario.always[call.name]
+        return decide(index, call) if decide is not None else 0
+
+    calls, status = tracer.follow(pid, str(root), both)
+    with os.fdopen(source) as file:
+        text = file.read()
+    report = Report(**json.loads(text)) if text else Report()
+    return calls, status, report
+
+
+def _be_the_child(scenario: Scenario, root: Path, target: int) -> None:
+    report = Report()
+    try:
+        hurry()
+        if scenario.warm is not None:
+            scenario.warm(root)
+        tracer.trace_me()
+        try:
+            scenario.act(root)
+            report.acknowledged = True
+        except BaseException as error:  # noqa: BLE001 - told to the parent
+            report.error, report.message = type(error).__name__, str(error)
+            report.typed = isinstance(error, ParamstoreError)
+            report.unknown = isinstance(error, DurabilityUnknownError)
+            report.trace = "" if report.typed else traceback.format_exc()
+        os.write(target, json.dumps(vars(report)).encode())
+    finally:
+        os._exit(0)
+
+
+def hurry() -> None:
+    """Wait less for a save in progress: where a commit is cut off in the middle, none will come."""
+    paramstore._backends.local.SETTLE_S = 0.03
+    paramstore._backends._commit.SETTLE_S = 0.15
+
+
+def read_counts(root: Path) -> list[int]:
+    """Return what a reader who opens the store now sees."""
+    hurry()
+    with ParamStore(root).snapshot() as p:
+        return [p.get("alpha.count"), p.get("beta.count")]
+
+
+class Rig:
+    """Runs points of scenarios in directories of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._serial = 0
+
+    def fresh(self, scenario: Scenario) -> Path:
+        self._serial += 1
+        return ps.copy(scenario.base, self.folder / f"{os.getpid()}-{self._serial}")
+
+    def learn(self, scenario: Scenario) -> None:
+        """Run the scenario undisturbed, to know its system calls and what it leaves."""
+        root = self.fresh(scenario)
+        scenario.old = watched(root)
+        scenario.calls, _, report = traced(scenario, root, None)
+        assert report.acknowledged, (scenario.name, report)
+        in_child(lambda: recover(root))
+        scenario.new = watched(root)
+        if not scenario.fair:
+            scenario.fair = {scenario.old, scenario.new}
+        problems = problems_after(root, scenario)
+        assert not problems, (scenario.name, problems)
+        shutil.rmtree(root)
+
+    def kill(self, scenario: Scenario, index: int) -> Outcome:
+        """Kill the child at the entry of its call number ``index``."""
+        return self._run(scenario, f"kill at {index} {scenario.calls[index]}", lambda i, _: KILL if i == index else 0)
+
+    def fail(self, scenario: Scenario, index: int, code: int, lasting: bool) -> Outcome:
+        """Let call ``index`` fail with ``code``; ``lasting``: and every disk call after it too."""
+
+        def decide(i: int, call: Call) -> int:
+            again = lasting and i > index and (call.changes or (code == errno.EIO and call.name == "openat"))
+            return code if i == index or again else 0
+
+        how = "from" if lasting else "at"
+        return self._run(scenario, f"{errno.errorcode[code]} {how} {index} {scenario.calls[index]}", decide)
+
+    def _run(self, scenario: Scenario, point: str, decide: tracer.Decide) -> Outcome:
+        root = self.fresh(scenario)
+        outcome = Outcome(scenario.name, point, [])
+        try:
+            _, status, report = traced(scenario, root, decide)
+            if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
+                self._judge_report(scenario, root, report, outcome)
+            self._judge_crash(scenario, root, outcome)
+            self._judge_recovery(scenario, root, report, outcome)
+        except AssertionError as error:
+            outcome.problems.append(str(error))
+        shutil.rmtree(root)
+        return outcome
+
+    def _judge_report(self, scenario: Scenario, root: Path, report: Report, outcome: Outcome) -> None:
+        """A child that lived on must have said what is true."""
+        bad = outcome.problems
+        now = watched(root)
+        if report.acknowledged:
+            if now != scenario.new:
+                bad.append("it was acknowledged, but the new bytes are not there")
+        elif not report.typed:
+            bad.append(f"untyped {report.trace or report}")
+        elif scenario.old == scenario.new:
+            pass
+        elif report.unknown:
+            if now != scenario.new and "cut off" not in report.message:
+                bad.append(f"said to be applied, but is not: {report.message}")
+        elif "othing was written" not in report.message:
+            bad.append(f"does not say that nothing was written: {report.error}: {report.message}")
+        elif not scenario.edited and now != scenario.old:
+            bad.append(f"something was written: {report.message}")
+
+    def _judge_crash(self, scenario: Scenario, root: Path, outcome: Outcome) -> None:
+        """Before recovery: each file whole, each reader sees all or nothing."""
+        for place, raw in enumerate(watched(root)):
+            if raw not in {state[place] for state in scenario.fair}:
+                outcome.problems.append(f"{WATCHED[place]} is torn or foreign: {raw!r}")
+        counts = in_child(lambda: read_counts(root))
+        if counts not in [_counts(state) for state in scenario.fair]:
+            outcome.problems.append(f"a reader before recovery sees {counts}")
+
+    def _judge_recovery(self, scenario: Scenario, root: Path, report: Report, outcome: Outcome) -> None:
+        in_child(lambda: recover(root))
+        once = ps.tracked(root)
+        in_child(lambda: recover(root))
+        twice = ps.tracked(root)
+        bad = outcome.problems
+        if once != twice:
+            names = sorted(name for name in {*once, *twice} if once.get(name) != twice.get(name))
+            bad.append(f"recovering again changed {names}")
+        bad += problems_after(root, scenario)
+        state = watched(root)
+        if state not in scenario.fair:
+            bad.append(f"not all or nothing: {_counts(state)}")
+        if (report.acknowledged or scenario.acknowledged or report.unknown) and state != scenario.new:
+            bad.append("an acknowledged commit is lost")
+        if report.typed and not report.unknown and not scenario.edited and state != scenario.old:
+            bad.append("refused, but applied by recovery")
+        counts = in_child(lambda: read_counts(root))
+        if counts != _counts(state):
+            bad.append(f"a reader after recovery sees {counts}, the files say {_counts(state)}")
+        outcome.conflicts = sum(name.endswith(".conflict") for name in once)
+        outcome.strays = len(set(os.listdir(root / ".paramstore")) - {"lock", "generation", "cache"})
+
+
+def watched(root: Path) -> tuple[bytes, ...]:
+    return tuple((root / name).read_bytes() for name in WATCHED)
+
+
+def problems_after(root: Path, scenario: Scenario) -> list[str]:
+    return ps.problems_of(ps.tracked(root), scenario.edited)
+
+
+def _counts(state: tuple[bytes, ...]) -> list[Any]:
+    return [ps.values_in(raw)["count"] for raw in state]
+
+
+def kill_points(scenario: Scenario, full: bool) -> list[int]:
+    """Return the calls to kill at: all, or those before which something on disk may have changed."""
+    found = []
+    changed = True
+    for index, call in enumerate(scenario.calls):
+        if full or changed or call.changes:
+            found.append(index)
+        changed = call.changes
+    return found
+
+
+def fail_points(scenario: Scenario, full: bool) -> list[tuple[int, int, bool]]:
+    """Return (call, errno, lasting) for every call that a disk can refuse."""
+    found = []
+    for index, call in enumerate(scenario.calls):
+        if call.name not in DISK_CALLS or call.name in scenario.always:
+            continue
+        if call.changes:
+            found += [(index, errno.ENOSPC, False), (index, errno.EIO, False), (index, errno.EIO, True)]
+            found += [(index, errno.ENOSPC, True)] if full else []
+        else:
+            found.append((index, errno.EIO, False))
+    return found
+
+
+def sampled(points: list[Any], share: float, seed: int) -> list[Any]:
+    """Return a part of ``points`` that is the same at every run."""
+    if share >= 1:
+        return points
+    return sorted(random.Random(seed).sample(points, round(len(points) * share)))
+
+
+# -- the scenarios ----------------------------------------------------------------------------------
+
+
+def scenarios(folder: Path) -> list[Scenario]:
+    """Build every scenario's base below ``folder``."""
+    blank = ps.make_store(folder / "blank")
+    used = ps.copy(blank, folder / "used")
+    in_child(lambda: set_count(used, 11, "alpha", "beta"))
+    make = _Maker(folder, used)
+    found = [
+        Scenario("first commit ever", blank, lambda root: set_count(root, 11, "alpha")),
+        Scenario("one file", used, lambda root: set_count(root, 12, "alpha")),
+        Scenario("two files", used, lambda root: set_count(root, 12, "alpha", "beta")),
+        Scenario("one file, second commit", used, _commit_warm("alpha"), warm=_open_warm),
+        Scenario("two files, second commit", used, _commit_warm("alpha", "beta"), warm=_open_warm),
+        Scenario("new segment", used, lambda root: set_count(root, 12, "alpha"), warm=_small_segments),
+        Scenario(
+            "one file, no exchange",
+            used,
+            lambda root: set_count(root, 12, "alpha"),
+            always={"renameat2": errno.EINVAL},
+        ),
+        Scenario(
+            "two files, no exchange",
+            used,
+            lambda root: set_count(root, 12, "alpha", "beta"),
+            always={"renameat2": errno.EINVAL},
+        ),
+    ]
+    found += [make.recovery(*how) for how in _CRASHES]
+    found += [make.torn(), make.displaced(), make.edited({}), make.edited({"renameat2": errno.EINVAL})]
+    for scenario in found:
+        scenario.fair = {
+            (ps.text_of("alpha", a, theirs), ps.text_of("beta", b)) for a, b, theirs in _FAIR[scenario.name]
+        }
+    return found
+
+
+# a crashed two-file commit, by the call that it was killed at: its name, which one of that name, and the file
+_CRASHES = [
+    ("after the temporary files", "openat", "jsonl", 1, False),
+    ("after the journal line", "renameat2", "alpha", 1, False),
+    ("between two exchanges", "renameat2", "beta", 1, False),
+    ("before the directory", "fsync", "params", 2, False),
+    ("before the old bytes go", "unlink", "alpha", 1, True),
+]
+
+_BOTH = [(11, 11, 0), (12, 12, 0)]
+_ONE = [(11, 11, 0), (12, 11, 0)]
+_FAIR = {
+    "first commit ever": [(10, 10, 0), (11, 10, 0)],
+    "one file": _ONE,
+    "two files": _BOTH,
+    "one file, second commit": [(12, 11, 0), (13, 11, 0)],
+    "two files, second commit": [(12, 11, 0), (13, 13, 0)],
+    "new segment": _ONE,
+    "one file, no exchange": _ONE,
+    "two files, no exchange": _BOTH,
+    "torn journal line": [(11, 11, 0)],
+    "displaced save": [(11, 11, 7), (12, 12, 0)],
+    **{name: _BOTH for name, *_ in _CRASHES},
+    "someone saves in between": [(11, 11, 0), (12, 12, 0), (11, 11, 7), (12, 12, 7), (12, 11, 0)],
+    "someone saves in between, no exchange": [(11, 11, 0), (12, 12, 0), (11, 11, 7), (12, 12, 7)],
+}
+
+_kept: list[ParamStore] = []
+
+
+def _open_warm(root: Path) -> None:
+    """Commit once before the tracing, so that the traced commit is one in a long-running process."""
+    _kept[:] = [ParamStore(root)]
+    with _kept[0].transaction(author="learner") as tx:
+        tx["alpha.count"] = 12
+
+
+def _commit_warm(*names: str) -> Act:
+    def act(_: Path) -> None:
+        with _kept[0].transaction(author="learner") as tx:
+            for name in names:
+                tx[f"{name}.count"] = 13
+
+    return act
+
+
+def _small_segments(_: Path) -> None:
+    paramstore._journal.SEGMENT_BYTES = 300
+
+
+class _Maker:
+    """Builds the directories that a crash leaves."""
+
+    def __init__(self, folder: Path, used: Path) -> None:
+        self.folder = folder
+        self.used = used
+
+    def recovery(self, name: str, call: str, part: str, which: int, acknowledged: bool) -> Scenario:
+        crashed = self._crash(name, lambda root: set_count(root, 12, "alpha", "beta"), call, part, which)
+        return Scenario(name, crashed, recover, acknowledged=acknowledged)
+
+    def torn(self) -> Scenario:
+        name = "torn journal line"
+        crashed = self._crash(name, lambda root: set_count(root, 12, "alpha"), "renameat2", "alpha", 1)
+        (journal,) = (crashed / "params" / "journal").glob("*.jsonl")
+        raw = journal.read_bytes()
+        journal.write_bytes(raw[: raw.rindex(b"\n", 0, -1) + 60])
+        return Scenario(name, crashed, recover)
+
+    def displaced(self) -> Scenario:
+        name = "displaced save"
+        crashed = self._crash(name, _commit_with_a_save, "renameat2", "alpha", 2)
+        return Scenario(name, crashed, recover, edited=True)
+
+    def edited(self, always: dict[str, int]) -> Scenario:
+        name = "someone saves in between" + (", no exchange" if always else "")
+        return Scenario(name, self.used, _commit_with_a_save, always=always, edited=True)
+
+    def _crash(self, name: str, act: Act, call: str, part: str, which: int) -> Path:
+        root = ps.copy(self.used, self.folder / name.replace(" ", "-"))
+        seen = 0
+
+        def decide(_: int, at: Call) -> int:
+            nonlocal seen
+            seen += at.name == call and any(part in os.path.basename(path) for path in at.paths) and (at.changes or at.writes)
+            return KILL if seen == which else 0
+
+        _, status, report = traced(Scenario(name, self.used, act), root, decide)
+        assert os.WIFSIGNALED(status), (name, report)
+        return root
+
+
+def _commit_with_a_save(root: Path) -> None:
+    """Commit to both files, while someone saves the first at the worst moment: after the last look."""
+    swap_in = _files.swap_in
+    target = str(root / "params" / "alpha.yaml")
+
+    def save_first(new: str, to: str, base: bytes) -> bool:
+        if to == target:
+            _files.swap_in = swap_in
+            with open(target + "~", "wb") as file:
+                file.write(ps.text_of("alpha", 11, theirs=7))
+            os.replace(target + "~", target)
+        return swap_in(new, to, base)
+
+    _files.swap_in = save_first
+    set_count(root, 12, "alpha", "beta")
