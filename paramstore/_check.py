@@ -63,7 +63,7 @@ class Audit:
         self.environ = environ
         self.findings: list[Finding] = []
         self.missing: dict[str, list[str]] = {}  # namespace -> relative keys that its values file lacks
-        self._schemas: dict[str, Schema] = {}
+        self.schemas: dict[str, Schema] = {}
         self._documents: dict[str, Document] = {}
         self._names = backend.namespaces()
         self._records: list[dict[str, Any]] = []
@@ -108,12 +108,12 @@ class Audit:
     def _schema(self, name: str) -> Schema | None:
         file = self.backend.schema_file(name)
         content = self.backend.read(file, SchemaError)
-        wrong = list(form_errors(read_schema(content.raw, file), file))
+        wrong = form_errors(read_schema(content.raw, file), file)
         for error in wrong:
             self._add_error(error)
         if wrong:
             return None
-        schema = self._schemas[name] = self.backend.compiled(name, content)
+        schema = self.schemas[name] = self.backend.compiled(name, content)
         for spec in schema.specs.values():
             if spec.default is None:
                 self._add(
@@ -199,7 +199,7 @@ class Audit:
         if not self._records:
             return
         after = {file: sums["after"] for record in self._records for file, sums in record["files"].items()}
-        recorded = shaped(replay(self._records), self._schemas)
+        recorded = shaped(replay(self._records), self.schemas)
         for name, document in self._documents.items():
             file = self.backend.values_file(name)
             mine = {place: value for place, value in recorded.items() if place[0].startswith(f"{name}.")}
@@ -244,7 +244,7 @@ class Audit:
         broken = tuple(_environment.variable(f"{n}.") for n in self._names if n not in self._documents)
         environ = {name: text for name, text in self.environ.items() if not name.startswith(broken)}
         try:
-            _environment.read(environ, State(0, self._documents), self._schemas.__getitem__)
+            _environment.read(environ, State(0, self._documents), self.schemas.__getitem__)
         except ValidationError as error:
             for problem in error.violations:
                 self._add("environment", problem.rstrip("."))
@@ -347,15 +347,15 @@ def fix(backend: LocalBackend, audit: Audit, timeout_s: float) -> Iterator[Findi
     gates = backend.path("schemas"), backend.path("params")
     os.makedirs(backend.runtime, exist_ok=True)
     with WriteLock(gates, os.path.join(backend.runtime, "lock"), timeout_s):
-        for name, schema in audit._schemas.items():
+        for name, schema in audit.schemas.items():
             try:
                 if not os.path.lexists(backend.path(backend.values_file(name))):
                     yield _write_values(backend, schema)
                 elif audit.missing.get(name):
                     yield _add_keys(backend, schema, audit.missing[name])
             except InvalidFileError as error:
-                problem = f"not fixed, because the result would be wrong: {error.problem}"
-                yield Finding(error.file, problem, error.line, error.place)
+                problem = error.problem.replace("\n ", ";")
+                yield Finding(error.file, f"not fixed, as it would still be wrong: {problem}", error.line)
 
 
 def _write_values(backend: LocalBackend, schema: Schema) -> Finding:

@@ -33,8 +33,8 @@ class Constraint:
             return f"{'strictly ' if self.strict else ''}{self.kind} {names}"
         if self.equals is not None:
             return f"sum of {names} equals {self.equals:g}"
-        limits = [f"at least {self.minimum:g}"] * (self.minimum is not None)
-        limits += [f"at most {self.maximum:g}"] * (self.maximum is not None)
+        limits = [f"at least {self.minimum:g}"] if self.minimum is not None else []
+        limits += [f"at most {self.maximum:g}"] if self.maximum is not None else []
         return f"sum of {names} is {' and '.join(limits)}"
 
 

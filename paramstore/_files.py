@@ -154,6 +154,8 @@ def append(path: str, line: bytes, end: int) -> None:
     """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
+        if os.fstat(fd).st_size != end:  # else a line would follow what a `git pull` brought, and not know of it
+            raise OSError(errno.ESTALE, "changed by someone else during the transaction; try again", path)
         try:
             view = memoryview(line)
             while view:
@@ -164,6 +166,18 @@ def append(path: str, line: bytes, end: int) -> None:
             raise
     finally:
         os.close(fd)
+
+
+def make_folder(path: str) -> None:
+    """Create a directory, and those above it, where missing, each with its name on disk."""
+    above = os.path.dirname(path) or "."
+    if not os.path.isdir(above):
+        make_folder(above)
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        pass  # its maker may have died before its name was on disk
+    fsync_directory(above)
 
 
 def fsync_directory(path: str) -> None:
@@ -268,7 +282,7 @@ def set_aside(path: str, suffix: str) -> str:
     """Rename ``path`` to a free name that ends in ``suffix`` and return it; bytes of unknown origin are
     kept for a person, never deleted."""
     folder, base = os.path.split(path)
-    stem, number = os.path.join(folder, base.removesuffix(".tmp").lstrip(".")), 0
+    stem, number = os.path.join(folder, base.removesuffix(".old").removesuffix(".tmp").lstrip(".")), 0
     while True:
         name = f"{stem}{f'.{number}' if number else ''}{suffix}"
         try:
@@ -276,6 +290,7 @@ def set_aside(path: str, suffix: str) -> str:
         except FileExistsError:
             number += 1
             continue
+        fsync_directory(folder)  # before the other name goes: a power failure must not take both
         os.unlink(path)
         return name
 

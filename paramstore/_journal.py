@@ -66,6 +66,11 @@ class Journal:
         yet. Raises ``JournalError`` for damage in the middle, or when ``start`` is no longer a place in
         this journal.
         """
+        records, position = self.lines(start, end)
+        return without_aborted(records), position
+
+    def lines(self, start: Position, end: Position | None = None) -> tuple[list[dict[str, Any]], Position]:
+        """Return what ``read`` does, but every line: aborted entries and their aborts too."""
         records: list[dict[str, Any]] = []
         position = start
         for segment in self.segments():
@@ -76,7 +81,7 @@ class Journal:
             position = self._read_segment(segment, begin, stop, position, records)
             if stop is not None:
                 break
-        return without_aborted(records), position
+        return records, position
 
     def _read_segment(
         self, segment: int, begin: int, stop: int | None, position: Position, records: list[dict[str, Any]]
@@ -137,16 +142,17 @@ class Journal:
         the position after it. Raises ``OSError``; then the journal is as it was."""
         segment, offset = at.segment, at.offset
         fresh = not os.path.exists(self.file(segment)) or (not self.single and segment == 0)
-        if fresh or (not self.single and offset + len(line) > SEGMENT_BYTES):
+        full = not self.single and offset + len(line) > SEGMENT_BYTES and revision > segment
+        if fresh or full:  # a segment never starts at the revision at which one started already
             segment, offset = (0 if self.single else max(1, revision)), 0
+        if offset == 0:  # even if it exists: whoever made it may have died before its name was on disk
             self._create(segment)
         _files.append(self.file(segment), line, offset)
         return Position(segment, offset + len(line), revision, line[-11:-3])
 
     def _create(self, segment: int) -> None:
         folder = os.path.dirname(self.file(segment))
-        os.makedirs(folder, exist_ok=True)
-        _files.fsync_directory(os.path.dirname(folder) or ".")
+        _files.make_folder(folder)
         fd = os.open(self.file(segment), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         os.close(fd)
         _files.fsync_directory(folder)
@@ -166,9 +172,10 @@ class Journal:
         if not torn:
             return None
         keep = f"{file}.{at.offset}.{_files.digest(torn)[:8]}.torn"
-        if not os.path.exists(keep):
-            _files.write_new(keep, torn, None)
-            _files.fsync_directory(os.path.dirname(file))
+        if os.path.exists(keep):
+            os.unlink(keep)  # of someone who died while setting the same bytes aside
+        _files.write_new(keep, torn, None)
+        _files.fsync_directory(os.path.dirname(file))
         fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.ftruncate(fd, at.offset)

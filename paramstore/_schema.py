@@ -38,6 +38,11 @@ _PLAIN = {
     "enum", "x-param", "examples", "$comment",
 }  # fmt: skip
 NAMESPACE = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")  # as the segments of a key, see the meta-schema
+_ANNOTATIONS = {
+    "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$defs",
+    "$id", "$anchor", "$dynamicAnchor", "then", "else", "minContains", "maxContains", "contentEncoding",
+    "contentMediaType", "contentSchema", "x-param", "x-constraints",
+}  # fmt: skip
 _META = os.path.join(os.path.dirname(__file__), "namespace.metaschema.json")
 
 
@@ -347,17 +352,36 @@ def read_schema(raw: bytes, file: str) -> dict[str, Any]:
     return data
 
 
-def form_errors(raw: Mapping[str, Any], file: str) -> Iterator[SchemaError]:
-    """Yield everything in which a schema is not JSON Schema 2020-12, or not the form of a namespace."""
-    from jsonschema import Draft202012Validator
+def form_errors(raw: Mapping[str, Any], file: str) -> list[SchemaError]:
+    """Return everything in which a schema is not JSON Schema 2020-12, or not the form of a namespace; and
+    misspelt keywords, which JSON Schema passes over in silence: a `maximun` bounds nothing."""
+    from jsonschema import Draft202012Validator as Validator
     from jsonschema.exceptions import best_match
 
-    kind = Draft202012Validator
-    standard = kind(kind.META_SCHEMA, format_checker=kind.FORMAT_CHECKER)  # regular expressions too
+    found: dict[tuple[str, str], SchemaError] = {}
+    standard = Validator(Validator.META_SCHEMA, format_checker=Validator.FORMAT_CHECKER)  # regular expressions too
     for validator in (standard, _meta_validator()):
         for error in validator.iter_errors(raw):
             inner = best_match([error]) or error
-            yield SchemaError(file, _form_problem(inner), place="/" + "/".join(map(str, inner.absolute_path)))
+            place, problem = "/" + "/".join(map(str, inner.absolute_path)), _form_problem(inner)
+            found[place, problem] = SchemaError(file, problem, place=place)
+    if not found:
+        known = {*Validator.VALIDATORS, *_ANNOTATIONS}
+        return list(_misspelt(raw["properties"]["values"], file, "/properties/values", known))
+    return list(found.values())
+
+
+def _misspelt(node: Mapping[str, Any], file: str, place: str, known: set[str]) -> Iterator[SchemaError]:
+    for word in node:
+        close = nearest(word, known)
+        if word not in known and (close or not word.startswith("x-")):  # other x- keywords are other tools'
+            hint = f"; did you mean `{close[0]}`?" if close else ""
+            yield SchemaError(file, f"the keyword `{word}` means nothing{hint}", place=place)
+    if "x-constraints" in node and place != "/properties/values":
+        yield SchemaError(file, "`x-constraints` has a meaning on `values` only", place=place)
+    if "x-param" not in node:
+        for name, child in node.get("properties", {}).items():
+            yield from _misspelt(child, file, f"{place}/properties/{name}", known)
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -453,8 +477,8 @@ def _is_plain_limit(word: str, value: Any) -> bool:
     if word not in _LIMITS or type(value) not in (int, float):
         return False
     kind, least = _LIMITS[word]
-    most = 15 if word == "decimals" else value
-    return isinstance(value, kind) and bool(least <= value <= most)
+    number: float = value
+    return isinstance(value, kind) and number >= least and (word != "decimals" or number <= 15)
 
 
 def _form_problem(error: JsonSchemaError) -> str:

@@ -163,7 +163,10 @@ def nearest(word: str, known: Iterable[str]) -> list[str]:
 
     known = list(known)
     close = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
-    if not close and "." in word:  # the right leaf in the wrong place
+    if close:  # beside a clear match, what is merely alike would only distract
+        likeness = {found: difflib.SequenceMatcher(None, word, found).ratio() for found in close}
+        close = [found for found in close if likeness[found] > likeness[close[0]] - 0.05]
+    if "." in word:  # the right leaf in the wrong place
         leaf = word.rsplit(".", 1)[1]
-        close = [key for key in known if key.rsplit(".", 1)[-1] == leaf][:3]
-    return close
+        close = [key for key in known if key.rsplit(".", 1)[-1] == leaf] + close
+    return list(dict.fromkeys(close))[:3]

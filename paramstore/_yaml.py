@@ -19,6 +19,7 @@ from functools import cache
 from typing import Any, NoReturn
 
 from paramstore._yaml_edit import (
+    MISSING,
     CannotEdit,
     Path,
     appended,
@@ -144,6 +145,10 @@ class YamlText:
         Unlike ``edited``, this adds keys anywhere. Raises ``DocumentError`` when it cannot be done.
         """
         try:
+            for path in missing:
+                parents = (lookup(self.data, path[:depth]) for depth in range(1, len(path)))
+                if any(parent is not MISSING and type(parent) is not dict for parent in parents):
+                    raise CannotEdit(f"`{dotted(path)}` has no mapping to stand in")
             return self._rewritten([(path, plain(value)) for path, value in missing.items()], (), ())
         except CannotEdit as error:
             raise DocumentError(self.file, f"{error}. Nothing was edited; edit the file by hand") from None

@@ -88,7 +88,7 @@ def run(say: Say) -> bool:
     with tempfile.TemporaryDirectory(prefix="paramstore-demo-") as root, ExitStack() as ends:
         try:
             _Demo(root, say, ends).run()
-        except NotAsTold as error:
+        except (NotAsTold, subprocess.TimeoutExpired) as error:
             say(f"NOT AS TOLD: {error}")
             return False
     return True

@@ -42,7 +42,7 @@ from paramstore.errors import (
     ValidationError,
 )
 
-__all__ = ["SCHEMAS", "VALUES", "BackendContract", "Refusal", "memory_store", "param_override", "refused"]
+__all__ = ["SCHEMAS", "VALUES", "BackendContract", "Refusal", "memory_store", "refused"]
 
 Json = Mapping[str, Any]
 
@@ -188,7 +188,8 @@ VALUES: Mapping[str, Json] = {
         ],
     },
 }
-_KEYS = ["gate.trades", "gate.on", "gate.style", "gate.tiers.high", "gate.tiers.low", "gate.ladder", "gate.table"]
+_NAMES = ("trades", "on", "style", "tiers.high", "tiers.low", "ladder", "table")
+_KEYS = [f"gate.{name}" for name in _NAMES]
 
 
 class BackendContract:
@@ -286,8 +287,9 @@ class BackendContract:
             assert tx.get("weights.a", symbol="ETH", regime="chop") == 0.55
             assert tx.get("weights.a", symbol="ETH", regime="trend") == 0.53
             tx.remove("weights.a", symbol="ETH", regime="trend")
-            assert tx.get("weights.a", symbol="ETH", regime="trend") == 0.55
+            assert tx.get("weights.a", symbol="ETH", regime="trend") == 0.52  # declared later, so it wins
             assert store.get("weights.a") == 0.5
+            tx["weights.b"] = 0.2
 
     def test_an_exception_inside_writes_nothing(self) -> None:
         mine, theirs = self.stores()
@@ -314,7 +316,8 @@ class BackendContract:
         assert result.revision == 1
         p = theirs.snapshot()
         assert [p.revision, p["gate.trades"], p["weights.a"], p["weights.b"]] == [1, 40, 0.6, 0.2]
-        assert [change.key for change in mine.history()[-1].changes] == ["gate.trades", "weights.a", "weights.b"]
+        keys = [change.key for change in mine.history()[-1].changes]
+        assert keys == ["gate.trades", "weights.a", "weights.b"]
 
     def test_all_violations_are_reported_together(self) -> None:
         store = self.store()
@@ -361,7 +364,8 @@ class BackendContract:
         store = self.store()
         self.set(store, {"gate.trades": 40})
         entries = len(store.history())
-        result = self.set(store, {"gate.trades": 40, "gate.ladder": [(0.5, 2.0), (0.2, 1.0)], "weights.a": 0.5})
+        same = {"gate.trades": 40, "gate.ladder": [(0.5, 2.0), (0.2, 1.0)], "weights.a": 0.5}
+        result = self.set(store, same)
         assert (result.revision, result.changes) == (1, ())
         with store.transaction(author="contract") as tx:
             tx.remove("weights.c", symbol="BTC")  # there is none
@@ -381,9 +385,9 @@ class BackendContract:
     def test_the_expected_revision_must_stand(self) -> None:
         mine, theirs = self.stores()
         self.set(theirs, {"gate.trades": 40})
-        with refused(ConflictError) as refusal:
-            with mine.transaction(author="contract", expected_revision=0) as tx:
-                tx["gate.trades"] = 50
+        stale = mine.transaction(author="contract", expected_revision=0)
+        with refused(ConflictError) as refusal, stale as tx:
+            tx["gate.trades"] = 50
         refusal.says("0", "1 stands", "Nothing was written")
         with mine.transaction(author="contract", expected_revision=1) as tx:
             tx["gate.trades"] = 50
@@ -403,9 +407,9 @@ class BackendContract:
     def test_a_transaction_within_a_transaction_is_refused(self) -> None:
         store = self.store()
         with store.transaction(author="contract") as tx:
-            with refused(LockTimeoutError) as refusal:
-                with store.transaction(author="contract", timeout_s=0.1):
-                    pass
+            inner = store.transaction(author="contract", timeout_s=0.1)
+            with refused(LockTimeoutError) as refusal, inner:
+                pass
             refusal.says("transaction open", "Nothing was written")
             tx["gate.trades"] = 40
         assert store.get("gate.trades") == 40
@@ -504,9 +508,9 @@ class BackendContract:
     def test_words_that_cannot_be_recorded_are_refused(self) -> None:
         store = self.store()
         for evidence in ({"x": float("nan")}, {"x": object()}, {"x": {1, 2}}):
-            with refused(ValidationError) as refusal:
-                with store.transaction(author="contract", evidence=evidence) as tx:
-                    tx["gate.trades"] = 40
+            wrong = store.transaction(author="contract", evidence=evidence)
+            with refused(ValidationError) as refusal, wrong as tx:
+                tx["gate.trades"] = 40
             refusal.says("evidence", "Nothing was written; revision 0 stands.")
         with refused(ValidationError), store.transaction(author=" ") as tx:
             tx["gate.trades"] = 40

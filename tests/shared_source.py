@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import struct
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,24 @@ from paramstore._section import expire
 from paramstore._values import Values
 
 GENERATIONS = 1 << 19
+
+
+@contextmanager
+def child(job: Callable[[], None]) -> Iterator[None]:
+    """Run ``job`` in a forked process until the block ends."""
+    with warnings.catch_warnings():  # Python 3.12 warns of threads, which other tests may have left
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        try:
+            job()
+        finally:
+            os._exit(0)  # never back into the test runner
+    try:
+        yield
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
 
 
 class SharedSource:
@@ -61,37 +80,30 @@ class SharedSource:
     @contextmanager
     def writer(self, between: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Let another process commit in a loop."""
-        pid = os.fork()
-        if pid == 0:
+
+        def write() -> None:
             for n in range(GENERATIONS - 1000):
                 self.commit(n % 1000 / 1000)
                 between()
-            os._exit(0)
-        try:
+
+        with child(write):
             yield
-        finally:
-            os.kill(pid, 9)
-            os.waitpid(pid, 0)
 
     @contextmanager
     def remote(self) -> Iterator[Callable[[float], None]]:
         """Give a commit that another process makes and acknowledges."""
         ask, tell = os.pipe(), os.pipe()
-        pid = os.fork()
-        if pid == 0:
+
+        def serve() -> None:
             while message := os.read(ask[0], 8):
                 self.commit(*struct.unpack("<d", message))
                 os.write(tell[1], b"!")
-            os._exit(0)
 
         def commit(x: float) -> None:
             os.write(ask[1], struct.pack("<d", x))
             os.read(tell[0], 1)
 
-        try:
+        with child(serve):
             yield commit
-        finally:
-            os.kill(pid, 9)
-            os.waitpid(pid, 0)
-            for end in (*ask, *tell):
-                os.close(end)
+        for end in (*ask, *tell):
+            os.close(end)

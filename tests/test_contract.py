@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytest.register_assert_rewrite("paramstore.testing")
-
 from local_store import write_store
 
 from paramstore._backends.local import LocalBackend

@@ -566,7 +566,7 @@ def test_read_from_a_thread_without_frames(source: SharedSource, x: Section) -> 
     assert x["a"] == 0.4
 
 
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_child_process_forked_under_a_copy_reads_on(source: SharedSource, x: Section) -> None:
     with source.writer(lambda: time.sleep(1e-4)):
         stop = threading.Event()

@@ -25,7 +25,7 @@ from paramstore._schema import Schema
 from paramstore._state import Document, State
 from paramstore._values import thaw
 from paramstore._yaml import YamlText
-from paramstore.errors import ConflictError, DurabilityUnknownError, JournalError, WriteError
+from paramstore.errors import ConflictError, DurabilityUnknownError, InvalidFileError, WriteError
 
 if TYPE_CHECKING:
     from paramstore._backends.local import LocalBackend
@@ -62,9 +62,8 @@ class LocalWriter:
             return self._record_strange(self._load(last))
         except OSError as error:
             raise refused(error, self._stands(last)) from error
-        except JournalError as error:
-            error.message += f". Nothing was written; revision {self._stands(last)} stands."
-            raise
+        except InvalidFileError as error:
+            raise unwritten(error, self._stands(last)) from None
 
     def _stands(self, last: State | None) -> int:
         return last.revision if last is not None else self.position.revision
@@ -83,9 +82,10 @@ class LocalWriter:
         for record in records:
             self.absorb(record)
         self.position = end
-        if self._started and self._is_published(end):
+        published = self._is_published(end)
+        if self._started and published:
             return
-        if self.last is not None:
+        if self.last is not None and not published:  # else it took place, whatever was put back since
             recover(self, self.last)
         leftovers(self)
         self._started = True
@@ -200,8 +200,12 @@ class LocalWriter:
         is on disk and recovers."""
         record = self.last
         assert record is not None
-        self._started = False
+        self.forget()
         self.abort(record, why)
+
+    def forget(self) -> None:
+        """Have the next session read everything anew, and recover."""
+        self._started = False
 
     def publish(self) -> None:
         end = self.position
@@ -219,14 +223,27 @@ class LocalSession:
         self.state = state
 
     def schema(self, namespace: str) -> Schema:
-        return self.writer.backend.schema(namespace, self.state.documents[namespace].schema_digest)
+        try:
+            return self.writer.backend.schema(namespace, self.state.documents[namespace].schema_digest)
+        except InvalidFileError as error:
+            raise unwritten(error, self.state.revision) from None
 
     def refresh(self) -> State:
         self.state = self.writer.prepare(self.state)
         return self.state
 
     def commit(self, draft: Draft) -> tuple[State, Entry]:
-        plans = self._plan(draft)
+        try:
+            plans = self._plan(draft)
+            entry = self._entry(draft, plans)
+            self._apply(plans, entry)
+        except DurabilityUnknownError:
+            raise
+        except OSError as error:
+            raise refused(error, self.state.revision) from error
+        return self._confirm(plans, entry)
+
+    def _entry(self, draft: Draft, plans: list[_Plan]) -> Entry:
         entry = Entry(
             revision=self.state.revision + 1,
             id=os.urandom(8).hex(),
@@ -240,11 +257,7 @@ class LocalSession:
         )
         for plan in plans:
             plan.temporary = temporary_name(plan.target, entry.id)
-        try:
-            self._apply(plans, entry)
-        except OSError as error:
-            raise refused(error, self.state.revision) from error
-        return self._confirm(plans, entry)
+        return entry
 
     def _plan(self, draft: Draft) -> list[_Plan]:
         """Splice the changes into each file's text, in memory."""
@@ -278,23 +291,24 @@ class LocalSession:
             writer.append(entry)
             try:
                 self._swap(plans)
-            except BaseException:
+            except BaseException as why:
+                try:
+                    put_back(plans)
+                except OSError as error:
+                    cleanup.pop_all()  # recovery needs the temporary files to finish or undo
+                    writer.forget()
+                    raise cut_off(entry.revision, error) from why
                 writer.abort_last("the values could not be put in place")
                 raise
             cleanup.pop_all()
 
     def _swap(self, plans: list[_Plan]) -> None:
-        done: list[_Plan] = []
-        try:
-            for plan in plans:
-                same = _files.bytes_of(plan.target) == plan.base
-                if not same or not _files.swap_in(plan.temporary, plan.target, plan.base):
-                    raise changed_meanwhile(plan.file, self.state.revision)
-                done.append(plan)
-        except BaseException:
-            for plan in reversed(done):
-                _files.swap_in(plan.temporary, plan.target, plan.text.raw)
-            raise
+        for plan in plans:
+            if _files.bytes_of(plan.target) != plan.base:
+                raise changed_meanwhile(plan.file, self.state.revision)
+            plan.touched = True
+            if not _files.swap_in(plan.temporary, plan.target, plan.base):
+                raise changed_meanwhile(plan.file, self.state.revision)
 
     def _confirm(self, plans: list[_Plan], entry: Entry) -> tuple[State, Entry]:
         """Steps 10 and 11: on disk, told to all, and the old bytes gone."""
@@ -344,6 +358,7 @@ class _Plan:
         self.text = text
         self.after = _files.digest(text.raw)
         self.temporary = ""
+        self.touched = False  # the exchange was begun: the new bytes may be in place
 
     def discard(self) -> None:
         """Remove the temporary file when it holds our bytes or the old ones; anything else is someone's
@@ -355,6 +370,25 @@ class _Plan:
                 _files.set_aside(self.temporary, ".conflict")
 
 
+def put_back(plans: list[_Plan]) -> None:
+    """Give each file its old bytes back where an exchange was begun and the new ones are in place.
+
+    Asks the files, not the program's own notes: an error or a Ctrl-C may come right after an exchange.
+    """
+    for plan in reversed(plans):
+        with suppress(FileNotFoundError):  # deleted by someone, so not ours to put back
+            if plan.touched and _files.bytes_of(plan.target) == plan.text.raw:
+                _files.swap_in(plan.temporary, plan.target, plan.text.raw)
+
+
+def cut_off(revision: int, error: OSError) -> DurabilityUnknownError:
+    return DurabilityUnknownError(
+        f"Revision {revision} was cut off in the middle: the disk refused both to finish and to undo it "
+        f"({error.strerror}). The next transaction finishes or undoes all of it. Check the disk first.",
+        applied=False,
+    )
+
+
 def splice(text: YamlText, changes: list[Change]) -> YamlText:
     """Return the text with ``changes`` made and no other byte touched."""
     sets: dict[tuple[str | int, ...], Any] = {}
@@ -363,14 +397,15 @@ def splice(text: YamlText, changes: list[Change]) -> YamlText:
     for change in changes:
         path = tuple(change.key.split(".")[1:])
         if not change.context:
-            sets["values", *path] = thaw(change.new)
+            sets["values", *path] = _as_written(thaw(change.new), text.data, ("values", *path))
             continue
         index = _override_index(text, change.context)
         if change.new is ABSENT:
             assert index is not None
             removes.append(("overrides", index, "values", *path))
         elif index is not None:
-            sets["overrides", index, "values", *path] = thaw(change.new)
+            place = ("overrides", index, "values", *path)
+            sets[place] = _as_written(thaw(change.new), text.data, place)
         else:
             at = dict(change.context)
             own = next((values for where, values in fresh if where == at), None)
@@ -379,6 +414,27 @@ def splice(text: YamlText, changes: list[Change]) -> YamlText:
                 fresh.append((at, own))
             _put(own, path, thaw(change.new))
     return text.edited(sets, fresh, removes)
+
+
+def _as_written(value: Any, data: Any, path: tuple[str | int, ...]) -> Any:
+    """Keep an integer that stands for a float inside a list or mapping as it is written: to the schema both
+    are the same number, and lines that nobody changed must not."""
+    for step in path:
+        if isinstance(data, dict) and step not in data:
+            return value
+        data = data[step]
+    return _alike(value, data)
+
+
+def _alike(value: Any, old: Any) -> Any:
+    if type(value) is float and type(old) is int and value == old:
+        return old
+    if isinstance(value, list) and isinstance(old, list):
+        kept = [_alike(new, before) for new, before in zip(value, old, strict=False)]
+        return kept + value[len(kept) :]
+    if isinstance(value, dict) and isinstance(old, dict):
+        return {name: _alike(new, old.get(name)) for name, new in value.items()}
+    return value
 
 
 def _override_index(text: YamlText, at: Mapping[str, Any]) -> int | None:
@@ -410,6 +466,12 @@ def sync_folders(targets: Iterable[str]) -> None:
 def refused(error: OSError, revision: int) -> WriteError:
     where = f"{error.filename}: " if error.filename else ""
     return WriteError(f"{where}{error.strerror or error}. Nothing was written; revision {revision} stands.")
+
+
+def unwritten(error: InvalidFileError, revision: int) -> InvalidFileError:
+    """Return ``error`` with the sentence that every refused write ends in."""
+    error.message = f"{error.message.rstrip('.')}. Nothing was written; revision {revision} stands."
+    return error
 
 
 def changed_meanwhile(file: str, revision: int) -> ConflictError:

@@ -34,9 +34,11 @@ class Place:
 
 
 class Loader:
-    """Reads everything once. ``settled`` is false while a save or a commit is in the middle.
+    """Reads everything once. ``settled`` is false while a save or a commit is in the middle, ``moved`` is
+    true when a file was replaced meanwhile: then what was read may never have stood together.
 
-    Files are read before the journal: then whatever a commit has put in place is announced.
+    Files are read before the journal: then whatever a commit has put in place is announced. What the
+    generation file said is asked even before that: only so it tells of commits that the files show.
     """
 
     def __init__(self, backend: LocalBackend, last: State | None, locked: bool = False) -> None:
@@ -50,8 +52,10 @@ class Loader:
         self._news = False
         self._tail: list[dict[str, Any]] = []
         self._known: dict[tuple[str, str, str], Document] = {}
+        self._published = backend.published()
         contents = self._read_all()
         self.journal = self._read_journal()
+        self.moved = any(_has_moved(content) for pair in contents.values() for content in pair)
         self.documents = self._documents(contents)
         self._settle_last_record({name: values.digest for name, (_, values) in contents.items()})
         if self.settled and not self.errors and (self._parsed or self._news):
@@ -170,8 +174,9 @@ class Loader:
     def _settle_last_record(self, digests: Mapping[str, str]) -> None:
         """Look whether the last commit is in place, and whether all of it is.
 
-        Not at all: it is in flight or its writer died, and its revision does not stand. Partly (several
-        files): not settled; if it stays so, finish it in memory as recovery will on disk.
+        Not at all: it is in flight or its writer died, and its revision does not stand; or it was published,
+        and someone has put the old values back since. Partly (several files): not settled; if it stays so,
+        finish it in memory as recovery will on disk.
         """
         if not self._tail:
             return
@@ -179,11 +184,24 @@ class Loader:
         now = {file: digests.get(namespace_of(file)) for file in files}
         old = [file for file, sums in files.items() if now[file] == sums["before"] != sums["after"]]
         if old and len(old) == len(files):
-            end = self.journal
-            self.journal = Position(end.segment, end.offset, self._tail[-1]["revision"] - 1, end.crc)
+            if not self._is_published():
+                self.journal = self._before_last_record()
         elif old and all(now[file] in (sums["before"], sums["after"]) for file, sums in files.items()):
             self.settled = False
             self._finish_in_memory()
+
+    def _is_published(self) -> bool:
+        said, end = self._published, self.journal
+        return said is not None and (said.segment, said.offset) == (end.segment, end.offset)
+
+    def _before_last_record(self) -> Position:
+        """Return a place from which the last record will be read again, once it is announced. Bookmarking its
+        end would make its bytes those of a stranger, which have to rest before they are believed."""
+        revision = self._tail[-1]["revision"] - 1
+        start = self.last.position.journal if self.last is not None else START
+        if start.offset == 0 or not self.backend.journal.holds(start):
+            return Position(self.journal.segment, 0, revision)
+        return Position(start.segment, start.offset, revision, start.crc)
 
     def _finish_in_memory(self) -> None:
         if self.last is not None:
@@ -204,6 +222,13 @@ class Loader:
         except OSError:
             return
         _sidecar.save(self.backend.sidecar(), {"journal": self.journal.plain(), "documents": documents})
+
+
+def _has_moved(content: _files.Content) -> bool:
+    try:
+        return _files.identity(os.stat(content.path)) != content.identity
+    except OSError:
+        return True
 
 
 def namespace_of(file: str) -> str:

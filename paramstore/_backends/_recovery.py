@@ -5,7 +5,8 @@ tell how far it came:
 
 * every file has its ``before``: it never took place; an ``abort`` says so;
 * every file has its ``after``: it did; the displaced bytes go;
-* some have the one and some the other: the rest is put in place, or, if it cannot be, all is put back;
+* some have the one and some the other: the rest is put in place, or all is put back if it cannot be, or
+  if someone has saved a file that the writer had not come to;
 * a temporary file holds neither: someone's save was displaced and its writer died before putting it
   back, so that is done now, unless the commit had been acknowledged; then it is kept as ``.conflict``.
 """
@@ -13,13 +14,20 @@ tell how far it came:
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from paramstore import _files
+from paramstore._journal import START
 
 if TYPE_CHECKING:
     from paramstore._backends._commit import LocalWriter
+
+
+RUNTIME_REST_S = 60.0  # nobody takes that long to write a file of a few kilobytes
 
 
 class _File:
@@ -31,8 +39,14 @@ class _File:
         self.target = _files.resolve(writer.backend.path(file))
         self.temporary = temporary_name(self.target, entry_id)
         self.before, self.after = sums["before"], sums["after"]
+        self._finish_exchange_by_link()
         self.raw, self.now = _look(self.target)
         self.spare_raw, self.spare = _look(self.temporary)
+
+    def _finish_exchange_by_link(self) -> None:
+        backup = self.temporary + ".old"
+        if os.path.exists(backup) and not os.path.exists(self.temporary):
+            os.rename(backup, self.temporary)
 
     @property
     def done(self) -> bool:
@@ -66,7 +80,7 @@ def recover(writer: LocalWriter, record: Mapping[str, Any]) -> None:
 
 def _finish(files: list[_File]) -> None:
     missing = [file for file in files if not file.done]
-    if any(file.spare != file.after for file in missing):
+    if any(file.spare != file.after or file.now != file.before for file in missing):
         _undo(files)
         return
     for file in missing:
@@ -81,22 +95,44 @@ def _undo(files: list[_File]) -> None:
 
 def leftovers(writer: LocalWriter) -> None:
     """Remove temporary files whose bytes are known; keep all others as ``.conflict``, for a person."""
-    folder = writer.backend.path("params")
-    known = {
-        digest
-        for record in writer.backend.records()
-        for s in record["files"].values()
-        for digest in s.values()
-    }
-    for name in sorted(os.listdir(folder)):
-        if not (name.startswith(".") and name.endswith(".tmp")):
-            continue
-        path = os.path.join(folder, name)
+    _sweep_runtime(writer.backend.runtime)
+    targets = [_files.resolve(writer.backend.path(file)) for file in _values_files(writer)]
+    found = [path for target in targets for path in _temporaries(target)]
+    if not found:
+        return
+    known = {_look(target)[1] for target in targets}
+    for record in writer.backend.journal.lines(START)[0]:  # what was aborted is known as well
+        known |= {digest for sums in record["files"].values() for digest in sums.values()}
+    for path in found:
         raw, digest = _look(path)
         if not raw or digest in known:
             os.unlink(path)
         else:
             _files.set_aside(path, ".conflict")
+
+
+def _values_files(writer: LocalWriter) -> list[str]:
+    return [writer.backend.values_file(name) for name in writer.backend.namespaces()]
+
+
+def _temporaries(target: str) -> list[str]:
+    """Return the temporary files that belong to ``target``: of no other file, and of no other program."""
+    folder, base = os.path.split(target)
+    ours = re.compile(rf"\.{re.escape(base)}\.[0-9a-f]{{16}}\.tmp(\.old)?")
+    with suppress(FileNotFoundError):
+        return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if ours.fullmatch(name)]
+    return []
+
+
+def _sweep_runtime(folder: str) -> None:
+    """Remove what processes that died while they wrote a generation or sidecar file left behind."""
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            if re.fullmatch(r"(generation|cache)\.\d+\.[0-9a-f]{8}", name):
+                with suppress(OSError):
+                    if time.time() - os.stat(path).st_mtime > RUNTIME_REST_S:
+                        os.unlink(path)
 
 
 def _look(path: str) -> tuple[bytes, str | None]:

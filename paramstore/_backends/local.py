@@ -115,9 +115,9 @@ class LocalBackend:
         deadline = time.monotonic() + SETTLE_S
         while True:
             loader = Loader(self, last)
-            if loader.settled or last is not None or time.monotonic() > deadline:
+            if time.monotonic() > deadline or not loader.moved and (loader.settled or last is not None):
                 return loader.state()
-            time.sleep(0.02)
+            time.sleep(0.001 if loader.moved else 0.02)
 
     def poll(self, last: State) -> bool:
         """Tell whether any file may differ from ``last``: a few ``stat`` calls."""

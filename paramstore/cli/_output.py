@@ -89,7 +89,8 @@ def print_json(data: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Print a table; a column whose name begins with ``>`` is aligned to the right."""
+    """Print a table. A column whose name begins with ``>`` is aligned to the right, one with ``~`` is the
+    first to be broken into lines where the terminal is narrow."""
     shown = [Row(tuple(map(legible, row.cells)), row.style) for row in rows]
     if at_terminal():
         _rich_table(columns, shown)
@@ -102,17 +103,21 @@ def _rich_table(columns: Sequence[str], rows: Sequence[Row]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    view = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for index, name in enumerate(columns):
-        justify = "right" if name.startswith(">") else "left"
-        view.add_column(name.lstrip(">"), justify=justify, no_wrap=index == 0, overflow="fold")  # type: ignore[arg-type]
+    view = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for name in columns:
+        view.add_column(
+            name.lstrip(">~"),
+            justify="right" if name.startswith(">") else "left",
+            no_wrap=not name.startswith("~"),
+            overflow="fold" if name.startswith("~") else "ellipsis",  # a value is never cut off unseen
+        )
     for row in rows:
         view.add_row(*(Text(cell, row.style) for cell in row.cells))
     console().print(view)
 
 
 def _plain_table(columns: Sequence[str], rows: Sequence[Row]) -> None:
-    lines = [tuple(name.lstrip(">") for name in columns), *(row.cells for row in rows)]
+    lines = [tuple(name.lstrip(">~") for name in columns), *(row.cells for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for cells in lines:
         padded = [

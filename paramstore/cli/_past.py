@@ -74,7 +74,7 @@ def _show_entries(entries: list[Entry], pending: list[Change], single: str | Non
     ]
     if pending:
         rows.append(Row(("", "", "", "", _summary(tuple(pending), single), UNRECORDED), "yellow"))
-    table((">revision", "time", "kind", "author", "changes", "reason"), rows)
+    table((">revision", "time", "kind", "~author", "~changes", "~reason"), rows)
 
 
 def _summary(changes: tuple[Change, ...], single: str | None) -> str:

@@ -139,7 +139,7 @@ def _show_lines(lines: list[_Line]) -> None:
             group = namespace
             rows += [Row(("",) * 7)] * bool(rows) + [Row((namespace, *("",) * 6), "bold cyan")]
         rows += _rows(line, f"  {path}" if grouped else line.spec.key)
-    table(("key", ">value", "bounds", "unit", "learnable", "last change", "by"), rows)
+    table(("key", ">value", "bounds", "~unit", "learnable", "~last change", "~by"), rows)
     if any(line.changed for line in lines):
         say("* differs from the schema's default", "dim")
 
@@ -235,7 +235,7 @@ def _show_layers(found: Explanation) -> None:
         note = "wins" if wins else "" if layer.applies else "does not apply here"
         style = "bold green" if wins else "" if layer.applies else "dim"
         rows.append(Row((layer.name, value_text(layer.value), layer.source, note), style))
-    table(("layer", ">value", "from", ""), rows)
+    table(("layer", ">value", "~from", ""), rows)
 
 
 def _rules(spec: Spec) -> Iterator[str]:

@@ -153,11 +153,12 @@ def _report(result: CommitResult, as_json: bool) -> None:
 
 
 def _bound(change: Change) -> str:
-    asked = f", {value_text(change.requested)} was asked for"
-    return f" (bound by {change.bound_by}{asked})" if change.bound_by else ""
+    if change.bound_by is None:
+        return ""
+    return f" (bound by {change.bound_by}; {value_text(change.requested)} was asked for)"
 
 
 def _stands(result: CommitResult) -> str:
     if result.dry_run:
-        return f" (dry run: nothing was written; revision {result.revision} stands)"
+        return f" (dry run; revision {result.revision} stands)"
     return f" (revision {result.revision})"

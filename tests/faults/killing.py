@@ -54,7 +54,7 @@ class Scenario:
     edited: bool = False
     acknowledged: bool = False  # the base holds a commit that had been acknowledged
     calls: list[Call] = field(default_factory=list)
-    old: tuple[bytes, ...] = ()
+    old: tuple[bytes, ...] = ()  # the bytes when the tracing begins
     new: tuple[bytes, ...] = ()
     fair: set[tuple[bytes, ...]] = field(default_factory=set)
 
@@ -174,6 +174,16 @@ def read_counts(root: Path) -> list[int]:
         return [p.get("alpha.count"), p.get("beta.count")]
 
 
+def import_everything(folder: Path) -> None:
+    """Have the library load, here and before any fork, whatever it loads when it is first needed."""
+    root = ps.make_store(folder / "imports")
+    set_count(root, 11, "alpha")
+    store = ParamStore(root)
+    store.get("alpha.count")
+    store.reset()
+    shutil.rmtree(root)
+
+
 class Rig:
     """Runs points of scenarios in directories of its own."""
 
@@ -188,13 +198,10 @@ class Rig:
     def learn(self, scenario: Scenario) -> None:
         """Run the scenario undisturbed, to know its system calls and what it leaves."""
         root = self.fresh(scenario)
-        scenario.old = watched(root)
         scenario.calls, _, report = traced(scenario, root, None)
         assert report.acknowledged, (scenario.name, report)
         in_child(lambda: recover(root))
         scenario.new = watched(root)
-        if not scenario.fair:
-            scenario.fair = {scenario.old, scenario.new}
         problems = problems_after(root, scenario)
         assert not problems, (scenario.name, problems)
         shutil.rmtree(root)
@@ -231,7 +238,9 @@ class Rig:
         """A child that lived on must have said what is true."""
         bad = outcome.problems
         now = watched(root)
-        if report.acknowledged:
+        if not (report.acknowledged or report.error):
+            bad.append("the child died without a word")
+        elif report.acknowledged:
             if now != scenario.new:
                 bad.append("it was acknowledged, but the new bytes are not there")
         elif not report.typed:
@@ -328,6 +337,7 @@ def sampled(points: list[Any], share: float, seed: int) -> list[Any]:
 
 def scenarios(folder: Path) -> list[Scenario]:
     """Build every scenario's base below ``folder``."""
+    import_everything(folder)
     blank = ps.make_store(folder / "blank")
     used = ps.copy(blank, folder / "used")
     in_child(lambda: set_count(used, 11, "alpha", "beta"))
@@ -355,9 +365,9 @@ def scenarios(folder: Path) -> list[Scenario]:
     found += [make.recovery(*how) for how in _CRASHES]
     found += [make.torn(), make.displaced(), make.edited({}), make.edited({"renameat2": errno.EINVAL})]
     for scenario in found:
-        scenario.fair = {
-            (ps.text_of("alpha", a, theirs), ps.text_of("beta", b)) for a, b, theirs in _FAIR[scenario.name]
-        }
+        states = [(ps.text_of("alpha", a, theirs), ps.text_of("beta", b)) for a, b, theirs in _FAIR[scenario.name]]
+        scenario.fair = set(states)
+        scenario.old = states[0] if scenario.warm is not None else watched(scenario.base)
     return found
 
 
@@ -468,3 +478,35 @@ def _commit_with_a_save(root: Path) -> None:
 
     _files.swap_in = save_first
     set_count(root, 12, "alpha", "beta")
+
+
+Job = Callable[[], Outcome]
+
+
+def sweep(jobs: list[Job], workers: int) -> list[Outcome]:
+    """Run ``jobs`` in forked workers, each taking every so-many-th, and return all outcomes."""
+    pipes = []
+    for worker in range(workers):
+        source, target = os.pipe()
+        if os.fork() == 0:
+            os.close(source)
+            outcomes = [vars(_run_job(job)) for job in jobs[worker::workers]]
+            with os.fdopen(target, "w") as file:
+                file.write(json.dumps([{**outcome, "scenario": outcome["scenario"]} for outcome in outcomes]))
+            os._exit(0)
+        os.close(target)
+        pipes.append(source)
+    found = []
+    for source in pipes:
+        with os.fdopen(source) as file:
+            found += [Outcome(**outcome) for outcome in json.loads(file.read())]
+    for _ in pipes:
+        os.wait()
+    return found
+
+
+def _run_job(job: Job) -> Outcome:
+    try:
+        return job()
+    except Exception:  # noqa: BLE001 - told to the parent
+        return Outcome("?", "?", [traceback.format_exc()])

@@ -123,7 +123,7 @@ def problems_of(files: dict[str, bytes], edited: bool = False) -> list[str]:
     found += _chain_problems(entries, files)
     for name in files:
         folder, base = os.path.split(name)
-        known = base.endswith((".yaml", ".conflict")) and not base.startswith(".")
+        known = base.endswith((".yaml", ".yaml~", ".conflict")) and not base.startswith(".")
         if folder == "params" and not known:
             found.append(f"{base} was left behind")
     return found
