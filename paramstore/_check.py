@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Literal
 
 from paramstore import _environment, _files, _records, _yaml
+from paramstore._backends._commit import temporary_name
 from paramstore._backends.local import RUNTIME, LocalBackend
 from paramstore._history import changes_between, flatten, replay, shaped
 from paramstore._init import create, values_text
@@ -122,28 +123,34 @@ class Audit:
         return schema
 
     def _values(self, schema: Schema, text: YamlText, content: _files.Content) -> None:
-        said: list[str] = []
+        said: dict[str, int | None] = {}
         try:
             document = schema.document(text.data, text.file, content.digest)
         except DocumentError as error:
-            said = error.problem.split("\n  ")
+            said = {
+                problem: _line_of(text, schema.namespace, problem) for problem in error.problem.split("\n  ")
+            }
             self.missing[schema.namespace] = _missing_keys(schema, said)
         else:
             self._documents[schema.namespace] = document
             for warning in schema.warnings(document):
                 self._add(text.file, warning, level="warning")
-        for problem in said:
-            self._add(text.file, problem, _line_of(text, schema.namespace, problem))
+        for problem, line in said.items():
+            self._add(text.file, problem, line)
         self._as_an_editor(schema, text, said)
         self._modeline(schema, text)
 
-    def _as_an_editor(self, schema: Schema, text: YamlText, said: list[str]) -> None:
-        """Validate with nothing but JSON Schema; leave out what has been said of the same key already."""
+    def _as_an_editor(self, schema: Schema, text: YamlText, said: Mapping[str, int | None]) -> None:
+        """Validate with nothing but JSON Schema; leave out what has been said of the same key or line."""
         for path, message in schema.plain_errors(text.data):
             names = [str(step) for step in path if step not in ("values", "overrides") and type(step) is str]
             key = ".".join([schema.namespace, *names])
-            if not any(f"`{key}`" in problem or f"`{key}." in problem for problem in said):
-                self._add(text.file, f"an editor would say: {message} ({schema.file})", text.line(path))
+            line = text.line(path)
+            if line in said.values() or any(
+                f"`{key}`" in problem or f"`{key}." in problem for problem in said
+            ):
+                continue
+            self._add(text.file, f"an editor would say: {message} ({schema.file})", line)
 
     def _modeline(self, schema: Schema, text: YamlText) -> None:
         first = text.raw.decode("utf-8-sig").partition("\n")[0]
@@ -219,7 +226,7 @@ class Audit:
 
     def _unrecorded(self, file: str, document: Document, changes: tuple[Change, ...]) -> None:
         last = self._records[-1]
-        if last["files"].get(file, {}).get("before") == document.digest:
+        if os.path.lexists(temporary_name(os.path.realpath(self.backend.path(file)), last["id"])):
             said = [
                 f"revision {last['revision']} is being written, or its writer died; "
                 "the next commit settles it"
@@ -273,13 +280,15 @@ def _missing_keys(schema: Schema, problems: Iterable[str]) -> list[str]:
 
 
 def _line_of(text: YamlText, namespace: str, problem: str) -> int | None:
-    """Return the line of the key that a problem names, or of the nearest group that is there."""
+    """Return the line of what a problem names, or of the nearest thing around it that is there."""
     named, override = NAMED.search(problem), OVERRIDE.search(problem)
     if named is None:
         return None
-    key = named[1].removeprefix(namespace).removeprefix(".")
-    start: Path = ("overrides", int(override[1]) - 1, "values") if override else ("values",)
-    path: Path = (*start, *key.split(".")) if key else start
+    path: Path = ("overrides", int(override[1]) - 1) if override else ()
+    if named[1] == namespace or named[1].startswith(f"{namespace}."):
+        path = (*path, "values", *named[1].split(".")[1:])
+    else:  # a word of the file's own, such as `schema: 1` or `at`
+        path = (*path, named[1].partition(":")[0])
     while path and text.line(path) is None:
         path = path[:-1]
     return text.line(path) if path else None

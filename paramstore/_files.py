@@ -249,12 +249,25 @@ def _swap_in_by_link(new: str, target: str, base: bytes) -> bool:
     rename would be lost: a window of microseconds, stated in docs/design.md."""
     backup = new + ".old"
     os.link(target, backup)
-    if not _holds(backup, base):
+    try:
+        ours = _holds(backup, base)
+        if ours:
+            os.rename(new, target)
+    except BaseException:
         os.unlink(backup)
-        return False
-    os.rename(new, target)
-    os.rename(backup, new)
-    return True
+        raise
+    if ours:
+        os.rename(backup, new)
+    else:
+        os.unlink(backup)
+    return ours
+
+
+def complete_swap(new: str) -> None:
+    """Do the last step of a ``swap_in`` by link that was cut off before it."""
+    backup = new + ".old"
+    if os.path.exists(backup) and not os.path.exists(new):
+        os.rename(backup, new)
 
 
 def _holds(path: str, raw: bytes) -> bool:

@@ -20,13 +20,18 @@ def replay(records: Iterable[Mapping[str, Any]], until: int | None = None) -> Wr
     for record in records:
         if until is not None and record["revision"] > until:
             break
-        for item in record["changes"]:
-            place = item["key"], tuple(sorted(item.get("context", {}).items()))
-            if "new" in item:
-                written[place] = item["new"]
-            else:
-                written.pop(place, None)
+        apply(written, record, "new")
     return written
+
+
+def apply(written: Written, record: Mapping[str, Any], side: str) -> None:
+    """Bring ``written`` to where it was after (``side`` is ``"new"``) or before (``"old"``) ``record``."""
+    for item in record["changes"]:
+        place = item["key"], tuple(sorted(item.get("context", {}).items()))
+        if side in item:
+            written[place] = item[side]
+        else:
+            written.pop(place, None)
 
 
 def flatten(documents: Mapping[str, Document]) -> Written:

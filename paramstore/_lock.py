@@ -37,13 +37,17 @@ class _InProcess:
 
 
 _shared: dict[str, _InProcess] = {}
+_open: set[int] = set()  # descriptors that hold or await a lock
 
 
-def _forget_threads() -> None:
+def _forget_all() -> None:
     _shared.clear()  # a mutex that another thread held at the fork would never open in the child
+    for fd in _open:  # a child that kept them would hold the lock on after its parent was killed
+        os.close(fd)
+    _open.clear()
 
 
-os.register_at_fork(after_in_child=_forget_threads)
+os.register_at_fork(after_in_child=_forget_all)
 
 
 class WriteLock:
@@ -60,6 +64,7 @@ class WriteLock:
         self._in_process = _shared.setdefault(path, _InProcess())
         self._gate: int | None = None
         self._file: int | None = None
+        self._process = os.getpid()
 
     def __enter__(self) -> Self:
         deadline = time.monotonic() + self._timeout_s
@@ -79,6 +84,8 @@ class WriteLock:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if os.getpid() != self._process:
+            return  # a fork inside the transaction: the lock is the parent's
         if self._file is not None:
             _unlock(self._file)
             self._file = None
@@ -89,7 +96,12 @@ class WriteLock:
         self._in_process.mutex.release()
 
     def check(self) -> None:
-        """Raise ``LockLostError`` if the lock file is not the one that was locked."""
+        """Raise ``LockLostError`` if the lock file is not the one that was locked, or the parent's."""
+        if os.getpid() != self._process:
+            raise LockLostError(
+                f"This transaction was opened by process {self._process}, before a fork, and is still its own. Nothing "
+                "was written; open a transaction in this process."
+            )
         try:
             held = self._file is not None and os.path.samestat(os.stat(self._path), os.fstat(self._file))
         except OSError:
@@ -101,14 +113,19 @@ class WriteLock:
             )
 
     def _pass_gate(self, deadline: float) -> int | None:
-        outer, inner = (self._open_gate(path) for path in self._gates)
+        outer = self._open_gate(self._gates[0])
+        try:
+            inner = self._open_gate(self._gates[1])
+        except BaseException:
+            _close(outer)
+            raise
         try:
             for fd in (outer, inner):
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
-                os.close(outer)  # no flock on directories here (NFS): the lock file alone must do
-                os.close(inner)
+                _close(outer)  # no flock on directories here (NFS): the lock file alone must do
+                _close(inner)
                 return None
             if not _wait_in_line(outer, inner, deadline - time.monotonic()):
                 raise self._timed_out("another process") from None
@@ -118,7 +135,7 @@ class WriteLock:
 
     def _open_gate(self, path: str) -> int:
         try:
-            return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            return _keep(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError as error:
             raise WriteError(f"{path}: {error.strerror}. Nothing was written.") from error
 
@@ -127,10 +144,10 @@ class WriteLock:
 
         try:
             while True:
-                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+                fd = _keep(self._open_file())
                 if lock_descriptor(fd, blocking=False) and os.fstat(fd).st_nlink:
                     return fd
-                os.close(fd)  # held by someone outside the gate, or deleted between opening and locking
+                _close(fd)  # held by someone outside the gate, or deleted between opening and locking
                 if time.monotonic() >= deadline:
                     raise self._timed_out("another process")
                 time.sleep(POLL_S)
@@ -140,6 +157,13 @@ class WriteLock:
             raise WriteError(
                 f"The lock file {self._path} cannot be used: {error.strerror or error}. Nothing was written."
             ) from error
+
+    def _open_file(self) -> int:
+        while True:
+            try:
+                return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            except FileNotFoundError:
+                os.mkdir(os.path.dirname(self._path))  # deleted just now, as it may be at any time
 
     def _timed_out(self, who: str) -> LockTimeoutError:
         return LockTimeoutError(
@@ -171,13 +195,30 @@ def _wait_in_line(outer: int, inner: int, timeout_s: float) -> bool:
         woken.set()
 
     threading.Thread(target=sleep, name="paramstore-lock", daemon=True).start()
-    woken.wait(max(0.0, timeout_s))
+    try:
+        woken.wait(max(0.0, timeout_s))
+    except BaseException:  # Ctrl-C: else the thread would come to hold the lock for nobody, for ever
+        with decided:
+            if outcome:
+                _unlock(inner)
+            outcome.append(False)
+        raise
     with decided:
         if not outcome:
             outcome.append(False)
     return outcome[0]
 
 
+def _keep(fd: int) -> int:
+    _open.add(fd)
+    return fd
+
+
+def _close(fd: int) -> None:
+    _open.discard(fd)
+    os.close(fd)
+
+
 def _unlock(fd: int) -> None:
     fcntl.flock(fd, fcntl.LOCK_UN)  # explicit: a forked child may share the descriptor
-    os.close(fd)
+    _close(fd)

@@ -65,6 +65,7 @@ class Change:
 
     @property
     def applied(self) -> Any:
+        """What was written: ``new`` by the name that learners know."""
         return self.new
 
 
@@ -121,6 +122,7 @@ class Health:
 
     @property
     def ok(self) -> bool:
+        """Whether every file is served as it stands."""
         return not self.problems
 
 

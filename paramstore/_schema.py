@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -358,17 +358,18 @@ def form_errors(raw: Mapping[str, Any], file: str) -> list[SchemaError]:
     from jsonschema import Draft202012Validator as Validator
     from jsonschema.exceptions import best_match
 
-    found: dict[tuple[str, str], SchemaError] = {}
-    standard = Validator(Validator.META_SCHEMA, format_checker=Validator.FORMAT_CHECKER)  # regular expressions too
-    for validator in (standard, _meta_validator()):
-        for error in validator.iter_errors(raw):
-            inner = best_match([error]) or error
-            place, problem = "/" + "/".join(map(str, inner.absolute_path)), _form_problem(inner)
-            found[place, problem] = SchemaError(file, problem, place=place)
-    if not found:
-        known = {*Validator.VALIDATORS, *_ANNOTATIONS}
-        return list(_misspelt(raw["properties"]["values"], file, "/properties/values", known))
-    return list(found.values())
+    def errors(validator: Validator, say: Callable[[JsonSchemaError], str]) -> list[SchemaError]:
+        best = [best_match([error]) or error for error in validator.iter_errors(raw)]
+        places = ["/" + "/".join(map(str, error.absolute_path)) for error in best]
+        return [SchemaError(file, say(e), place=place) for e, place in zip(best, places, strict=True)]
+
+    formats = Validator.FORMAT_CHECKER  # regular expressions
+    standard = errors(Validator(Validator.META_SCHEMA, format_checker=formats), lambda e: str(e.message))
+    ours = errors(_meta_validator(), _form_problem)
+    told = {error.place for error in ours}
+    found = [*(error for error in standard if error.place not in told), *ours]
+    known = {*Validator.VALIDATORS, *_ANNOTATIONS}
+    return found or list(_misspelt(raw["properties"]["values"], file, "/properties/values", known))
 
 
 def _misspelt(node: Mapping[str, Any], file: str, place: str, known: set[str]) -> Iterator[SchemaError]:
@@ -484,6 +485,13 @@ def _is_plain_limit(word: str, value: Any) -> bool:
 def _form_problem(error: JsonSchemaError) -> str:
     if error.validator == "not" and "multipleOf" in str(error.validator_value):
         return "`multipleOf` is not allowed: binary fractions make it fail (0.35 is no multiple of 0.05); use x-param.decimals"
+    if error.validator == "anyOf" and error.absolute_path:
+        return f"`{error.absolute_path[-1]}` needs `type` or `enum`"
+    if error.validator == "oneOf":
+        return (
+            "a constraint is either `sum` with `equals`, `minimum` or `maximum`, or `descending`, or `ascending`, "
+            "these two with or without `strict`"
+        )
     return str(error.message)
 
 

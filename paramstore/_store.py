@@ -57,28 +57,35 @@ class Bound(Reader):
         self._store.attach(view)
 
     def at(self, **context: Any) -> Bound:
+        """Return a view with more dimensions; one that is given again replaces its value."""
         return self._store.at(**{**self._context, **context})
 
     def section(self, prefix: str) -> Section:
+        """Return a live, read-only dictionary of the values below ``prefix``, in this context."""
         from paramstore._section import Section
 
         return Section(self, prefix)
 
     def live(self, key: str) -> Any:
+        """Return a class attribute that always reads the newest value in this context."""
         from paramstore._live import Live
 
         return Live(self, key)
 
     def snapshot(self) -> Snapshot:
+        """Return all values at the newest revision, in this context, immutable."""
         return self._store.snapshot().at(**self._context)
 
     def explain(self, key: str, **context: Any) -> Explanation:
+        """Return every layer's value for ``key`` in this context, lowest first, and the last change."""
         return self._store.explain(key, **{**self._context, **context})
 
     def spec(self, key: str) -> Spec:
+        """Return type, bounds, unit and learner limits of ``key``."""
         return self._store.spec(key)
 
     def keys(self, pattern: str = "*") -> list[str]:
+        """Return the keys that match a shell-style pattern, in schema order."""
         return self._store.keys(pattern)
 
 
@@ -290,6 +297,7 @@ class ParamStore(Reader):
 
     @property
     def options(self) -> Options:
+        """The store's own settings, as ``PARAMSTORE_*`` and ``paramstore.toml`` give them."""
         self._open()
         return self._options
 
@@ -417,6 +425,7 @@ class ParamStore(Reader):
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription; once it has ended, nothing happens."""
         self._subscribers = [other for other in self._subscribers if other is not subscription]
 
     # -- writes -----------------------------------------------------------------------------------
@@ -544,6 +553,7 @@ class Subscription:
         self._callback = callback
 
     def cancel(self) -> None:
+        """End the subscription; a call that is under way still ends."""
         self._store.unsubscribe(self)
 
     def __enter__(self) -> Subscription:

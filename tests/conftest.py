@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("paramstore.testing")
+pytest.register_assert_rewrite("paramstore._contract", "paramstore._contract_past")

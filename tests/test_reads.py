@@ -19,7 +19,7 @@ import pytest
 from local_store import age, number, schema, write, write_store
 
 from paramstore import ParamStore
-from paramstore._backends import _loader
+from paramstore._backends import _commit, _loader
 from paramstore._model import Change
 from paramstore.errors import (
     ContextError,
@@ -135,10 +135,10 @@ def test_a_misspelt_key_suggests_and_is_a_key_error(params: ParamStore) -> None:
         params.get("gate.min_trade")
     assert isinstance(caught.value, UnknownParamError)
     assert str(caught.value).startswith(
-        "`gate.min_trade` is not a known parameter. Did you mean `gate.min_trades` or `gate."
+        "`gate.min_trade` is not a known parameter. Did you mean `gate.min_trades`"
     )
     assert caught.value.nearest[0] == "gate.min_trades"
-    with pytest.raises(UnknownParamError, match=r"Did you mean `weights.hurst`\?"):
+    with pytest.raises(UnknownParamError, match=r"Did you mean `weights\.hurst` or"):
         params.get("gate.hurst")  # the right leaf in the wrong place
 
 
@@ -194,6 +194,22 @@ def test_contexts_by_number_of_dimensions_then_by_the_later_one(params: ParamSto
     assert get("weights.funding", mode="live", symbol="BTC", level=2) == 1.3  # two dimensions beat one
     assert get("weights.funding", symbol="ETH") == 1.0
     assert get("gate.min_trades", symbol="BTC") == 30  # a namespace without the dimension does not mind
+
+
+def test_the_latest_dimension_decides_first(tmp_path: Path) -> None:
+    at = {name: {"type": "string"} for name in ("a", "b", "c", "d")}
+    text = """\
+schema: 1
+values: {x: 1.0}
+overrides:
+  - at: {a: "1", d: "1"}
+    values: {x: 2.0}
+  - at: {b: "1", c: "1"}
+    values: {x: 3.0}
+"""
+    store = other(write_store(tmp_path / "s", {"n": schema({"x": number(1.0)}, at)}, {"n": text}))
+    assert store.get("n.x", a="1", b="1", c="1", d="1") == 2.0
+    assert store.get("n.x", a="1", b="1", c="1") == 3.0
 
 
 def test_a_dimension_that_is_none_is_not_there(params: ParamStore) -> None:
@@ -528,6 +544,34 @@ def test_commits_while_files_are_being_read(
     assert params.snapshot().revision == commits
     if structured:
         assert params.get("gate.pairs")[0][0] == commits
+
+
+@pytest.mark.parametrize("structured", [False, True])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_files_that_are_read_in_the_middle_of_a_commit(
+    params: ParamStore, root: Path, monkeypatch: pytest.MonkeyPatch, structured: bool, fresh: bool
+) -> None:
+    """The entry is in the journal, its values not in place: whoever looks then must see them right after."""
+    reader = other(root) if fresh else params
+    writer = other(root)
+    commit(writer, gate__on=False)
+    if not fresh:
+        assert reader.get("gate.on") is False
+    swap, seen = _commit.LocalSession._swap, []
+
+    def look_and_swap(self: Any, plans: Any) -> None:
+        age(root / "params" / "gate.yaml")
+        reader.refresh()
+        seen.append((reader.get("weights.funding"), reader.revision))
+        swap(self, plans)
+
+    monkeypatch.setattr(_commit.LocalSession, "_swap", look_and_swap)
+    for step in (2, 3):
+        more = {"gate__pairs": [(step, "s")]} if structured else {}
+        commit(writer, weights__funding=float(step), **more)
+        assert (reader.get("weights.funding"), reader.revision) == (float(step), step)
+        assert not structured or reader.get("gate.pairs")[0][0] == step
+    assert seen == [(1.0, 1), (2.0, 2)]
 
 
 def test_a_commit_of_another_process_is_seen_at_once(params: ParamStore, root: Path) -> None:

@@ -17,7 +17,7 @@ from paramstore import _files, _generation, _records, _yaml
 from paramstore._backends._loader import Loader, Place, namespace_of
 from paramstore._backends._recovery import leftovers, recover
 from paramstore._backends.base import Draft
-from paramstore._history import changes_between, flatten, replay, shaped
+from paramstore._history import Written, apply, changes_between, flatten, shaped
 from paramstore._journal import START, Position
 from paramstore._lock import WriteLock
 from paramstore._model import ABSENT, Change, Entry, FileChange
@@ -40,6 +40,7 @@ class LocalWriter:
         self.backend = backend
         self.position = START
         self.after: dict[str, str | None] = {}  # file -> hash that the journal last gave it
+        self.written: Written = {}  # every value that the journal last gave; replaying it takes a while
         self.last: dict[str, Any] | None = None  # newest record
         self.texts: dict[str, YamlText] = {}  # by hash: what this process wrote, so that it need not parse
         self._started = False
@@ -49,8 +50,12 @@ class LocalWriter:
     def session(self, timeout_s: float, last: State | None) -> Iterator[LocalSession]:
         backend = self.backend
         if not os.path.isdir(backend.runtime):
-            with suppress(OSError):  # the lock file will say what is wrong
+            try:
                 os.mkdir(backend.runtime)
+            except FileExistsError:
+                pass  # another process was faster; or it is no directory, which the lock file will say
+            except OSError as error:
+                raise refused(error, self._stands(last)) from error
         gates = backend.path("schemas"), backend.path("params")
         with WriteLock(gates, os.path.join(backend.runtime, "lock"), timeout_s) as lock:
             yield LocalSession(self, lock, self.prepare(last))
@@ -76,7 +81,7 @@ class LocalWriter:
         if self._started and self._journal_file == self._segment() and self._is_published(self.position):
             return
         if not self._started or not backend.journal.holds(self.position):
-            self.position, self.after, self.last = START, {}, None
+            self.position, self.after, self.written, self.last = START, {}, {}, None
         records, end = backend.journal.read(self.position)
         backend.journal.repair(end)
         for record in records:
@@ -105,6 +110,7 @@ class LocalWriter:
     def absorb(self, record: dict[str, Any]) -> None:
         """Take note of a record that stands."""
         self.last = record
+        apply(self.written, record, "new")
         for file, sums in record["files"].items():
             self.after[file] = sums["after"]
 
@@ -139,11 +145,7 @@ class LocalWriter:
         if not strange:
             return state
         schemas = {name: self.backend.schema(name) for name in strange}
-        written = {
-            place: v
-            for place, v in replay(self.backend.records()).items()
-            if place[0].split(".")[0] in strange
-        }
+        written = {place: v for place, v in self.written.items() if place[0].split(".")[0] in strange}
         first = self.last is None  # not by the offset: a new segment may be empty
         entry = Entry(
             revision=0 if first else self.position.revision + 1,
@@ -192,6 +194,7 @@ class LocalWriter:
         _, line = _records.encode(entry)
         end = self.backend.journal.append(line, self.position, revision)
         self.position = Position(end.segment, end.offset, revision - 1, end.crc)
+        apply(self.written, record, "old")
         for file, sums in record["files"].items():
             self.after[file] = sums["before"]
 
@@ -288,6 +291,9 @@ class LocalSession:
             if len(plans) > 1:  # recovery goes forward by these files, so their names must be on disk first
                 sync_folders(plan.target for plan in plans)
             self.lock.check()
+            for plan in plans:  # most saves come while the disk syncs: found here, they leave no aborted entry
+                if _files.bytes_of(plan.target) != plan.base:
+                    raise changed_meanwhile(plan.file, self.state.revision)
             writer.append(entry)
             try:
                 self._swap(plans)
@@ -376,8 +382,9 @@ def put_back(plans: list[_Plan]) -> None:
     Asks the files, not the program's own notes: an error or a Ctrl-C may come right after an exchange.
     """
     for plan in reversed(plans):
-        with suppress(FileNotFoundError):  # deleted by someone, so not ours to put back
-            if plan.touched and _files.bytes_of(plan.target) == plan.text.raw:
+        if plan.touched and os.path.exists(plan.target):  # else deleted by someone: not ours to put back
+            _files.complete_swap(plan.temporary)
+            if _files.bytes_of(plan.target) == plan.text.raw:
                 _files.swap_in(plan.temporary, plan.target, plan.text.raw)
 
 

@@ -39,14 +39,9 @@ class _File:
         self.target = _files.resolve(writer.backend.path(file))
         self.temporary = temporary_name(self.target, entry_id)
         self.before, self.after = sums["before"], sums["after"]
-        self._finish_exchange_by_link()
+        _files.complete_swap(self.temporary)
         self.raw, self.now = _look(self.target)
         self.spare_raw, self.spare = _look(self.temporary)
-
-    def _finish_exchange_by_link(self) -> None:
-        backup = self.temporary + ".old"
-        if os.path.exists(backup) and not os.path.exists(self.temporary):
-            os.rename(backup, self.temporary)
 
     @property
     def done(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from paramstore import ParamStore, __version__
-from paramstore.cli._output import complain
+from paramstore.cli._output import complain, put
 from paramstore.cli._past import diff, history
 from paramstore.cli._show import explain, get, list_
 from paramstore.cli._tend import check, demo, init
@@ -81,7 +81,9 @@ def _system_refused(error: OSError) -> int:
     return BROKEN
 
 
-@click.group(cls=Door, invoke_without_command=True, epilog="Example: paramstore list signal_weights")
+@click.group(
+    "paramstore", cls=Door, invoke_without_command=True, epilog="Example: paramstore list signal_weights"
+)
 @click.option("--root", metavar="DIR", help="The directory with params/ and schemas/; see PARAMSTORE_ROOT.")
 @click.version_option(__version__, message="paramstore %(version)s")
 @click.pass_context
@@ -91,7 +93,7 @@ def cli(ctx: click.Context, root: str | None) -> None:
     logging.getLogger("paramstore").addHandler(logging.NullHandler())
     ctx.obj = ParamStore(root)
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        put(ctx.get_help())
 
 
 for command in (get, set_, list_, explain, history, diff, rollback, check, init, demo):

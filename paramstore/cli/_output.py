@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
-import click
-
 from paramstore._model import ABSENT, Change, Entry
 from paramstore._values import thaw
 
@@ -67,6 +65,13 @@ def can_draw() -> bool:
     return legible("─") == "─"
 
 
+def put(text: str, stream: IO[str] | None = None) -> None:
+    """Write text as it is, and a line break. click's ``echo`` would write UTF-8 where ASCII was asked for."""
+    stream = stream or sys.stdout
+    if stream is not None:  # as when the caller has closed it
+        stream.write(f"{text}\n")
+
+
 def say(line: str = "", style: str = "") -> None:
     """Print one line."""
     if style and at_terminal():
@@ -74,18 +79,18 @@ def say(line: str = "", style: str = "") -> None:
 
         console().print(Text(legible(line), style), soft_wrap=True)
     else:
-        click.echo(legible(line))
+        put(legible(line))
 
 
 def complain(message: str) -> None:
     """Print an error to stderr; its further lines stay lines."""
     lines = [legible(line, sys.stderr) for line in message.split("\n")]
-    click.echo("error: " + "\n".join(lines), err=True)
+    put("error: " + "\n".join(lines), sys.stderr)
 
 
 def print_json(data: Any) -> None:
     """Print ``data`` as JSON, in ASCII, which no encoding can spoil."""
-    click.echo(json.dumps(data, indent=2, allow_nan=False))
+    put(json.dumps(data, indent=2, allow_nan=False))
 
 
 def table(columns: Sequence[str], rows: Iterable[Row]) -> None:
@@ -124,7 +129,7 @@ def _plain_table(columns: Sequence[str], rows: Sequence[Row]) -> None:
             cell.rjust(width) if name.startswith(">") else cell.ljust(width)
             for name, cell, width in zip(columns, cells, widths, strict=True)
         ]
-        click.echo("  ".join(padded).rstrip())
+        put("  ".join(padded).rstrip())
 
 
 @contextmanager

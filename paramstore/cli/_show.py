@@ -22,6 +22,7 @@ from paramstore.cli._output import (
     patience,
     place_text,
     print_json,
+    put,
     say,
     table,
     time_text,
@@ -51,7 +52,7 @@ def get(store: ParamStore, key: str, at: tuple[str, ...], as_json: bool) -> None
         revision = snapshot.revision
         print_json({"key": key, "value": thaw(value), "context": context, "revision": revision})
     else:
-        click.echo(value_text(value))
+        put(value_text(value))
 
 
 # --- list ---------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 import zlib
 from pathlib import Path
@@ -36,13 +35,21 @@ def schema_of(name: str) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {"count": count, "theirs": count, "pace": pace},
     }
+    at = {"type": "object", "additionalProperties": False, "properties": {"symbol": {"type": "string"}}}
+    override = {
+        "type": "object",
+        "required": ["at", "values"],
+        "additionalProperties": False,
+        "properties": {"at": {**at, "minProperties": 1}, "values": {"$ref": "#/properties/values"}},
+    }
+    overrides = {"type": "array", "items": override}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": name.capitalize(),
         "type": "object",
         "required": ["schema", "values"],
         "additionalProperties": False,
-        "properties": {"schema": {"const": 1}, "values": values},
+        "properties": {"schema": {"const": 1}, "values": values, "overrides": overrides},
     }
 
 
@@ -154,6 +161,3 @@ def copy(source: Path, target: Path) -> Path:
     shutil.copytree(source, target)
     return target
 
-
-def say(text: str) -> None:
-    sys.stderr.write(text + "\n")
