@@ -18,6 +18,7 @@ import fcntl
 import os
 import threading
 import time
+from contextlib import suppress
 
 from paramstore.errors import LockLostError, LockTimeoutError, WriteError
 
@@ -159,11 +160,14 @@ class WriteLock:
             ) from error
 
     def _open_file(self) -> int:
-        while True:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        for _ in range(100):
             try:
-                return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-            except FileNotFoundError:
-                os.mkdir(os.path.dirname(self._path))  # deleted just now, as it may be at any time
+                return os.open(self._path, flags, 0o644)
+            except FileNotFoundError:  # the folder was deleted just now, as it may be at any time
+                with suppress(FileExistsError):
+                    os.mkdir(os.path.dirname(self._path))
+        return os.open(self._path, flags, 0o644)
 
     def _timed_out(self, who: str) -> LockTimeoutError:
         return LockTimeoutError(

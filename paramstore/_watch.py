@@ -28,6 +28,7 @@ class Watcher:
     def __init__(self, watched: Watched, period_s: float) -> None:
         self._watched = weakref.ref(watched)
         self._period_s = period_s
+        self._forking: set[int] = set()  # the threads that fork just now: it starts again after the last
         self._reset()
         _watchers[id(self)] = weakref.ref(self)
 
@@ -61,6 +62,20 @@ class Watcher:
     @property
     def running(self) -> bool:
         return self._ident != 0
+
+    def pause(self) -> bool:
+        """Note that the current thread is about to fork, and tell whether to ``stop`` for it."""
+        if self.running or self._forking:
+            self._forking.add(_thread.get_ident())
+            return True
+        return False
+
+    def resume(self, in_child: bool) -> None:
+        self._forking.discard(_thread.get_ident())
+        if in_child:
+            self._forking.clear()  # no other thread came along
+        if not self._forking and not self.running:
+            self.start()
 
     def watched(self) -> Watched | None:
         return self._watched()
@@ -97,7 +112,8 @@ def _run(
 
 
 _watchers: dict[int, weakref.ref[Watcher]] = {}
-_paused: list[Watcher] = []
+_paused: dict[int, list[Watcher]] = {}  # by the thread that forks: several may at once
+_deciding = _thread.allocate_lock()  # who stops and who starts; never held while waiting for a thread
 
 
 def _living() -> list[Watcher]:
@@ -109,23 +125,27 @@ def _living() -> list[Watcher]:
 
 
 def _before_fork() -> None:
-    _paused[:] = [watcher for watcher in _living() if watcher.running]
-    for watcher in _paused:
+    with _deciding:
+        paused = _paused[_thread.get_ident()] = [watcher for watcher in _living() if watcher.pause()]
+    for watcher in paused:
         watcher.stop()
 
 
-def _resume() -> None:
-    for watcher in _paused:
-        watcher.start()
-    _paused.clear()
+def _resume(in_child: bool = False) -> None:
+    with _deciding:
+        for watcher in _paused.pop(_thread.get_ident(), ()):
+            watcher.resume(in_child)
 
 
 def _after_fork_in_child() -> None:
+    global _deciding  # noqa: PLW0603 - another thread may have held it at the fork
+    _deciding = _thread.allocate_lock()
     for watcher in _living():
         watched = watcher.watched()
         if watched is not None:
             watched.after_fork()
-    _resume()
+    _resume(in_child=True)
+    _paused.clear()
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_resume, after_in_child=_after_fork_in_child)

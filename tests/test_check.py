@@ -21,6 +21,7 @@ from paramstore._backends.local import LocalBackend
 from paramstore._check import Audit, Finding
 from paramstore._options import Options
 from paramstore.cli import cli
+from paramstore.errors import WriteError
 
 SOURCE = Path(__file__).resolve().parents[1]
 NAMESPACES = sorted(p.name.removesuffix(".yaml") for p in (SOURCE / "params").glob("*.yaml"))
@@ -548,6 +549,29 @@ def test_a_commit_whose_writer_died_before_the_files_moved_is_information(journa
     assert "revision 4 is being written, or its writer died" in only(journalled.of_level("information"))
     journalled.commit(win_rate__floor=0.435)  # which first settles revision 4
     assert journalled.all() == []
+
+
+def test_a_commit_that_was_taken_back_is_in_order(journalled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> bool:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk, pytest.raises(WriteError):
+        disk.setattr(_files, "swap_in", full)
+        journalled.commit(win_rate__floor=0.44)
+    assert [json.loads(line)["kind"] for line in _lines(journalled)][-2:] == ["commit", "abort"]
+    assert journalled.all() == []
+    journalled.commit(win_rate__floor=0.44)
+    assert journalled.all() == []
+
+
+def test_a_commit_during_the_audit_is_no_edit_by_hand(journalled: Place) -> None:
+    audit = Audit(LocalBackend(str(journalled.root), Options()), {})
+    first, *rest = audit.steps()
+    first()
+    journalled.commit(win_rate__floor=0.44)
+    for step in rest:
+        step()
+    assert audit.findings == []
 
 
 def test_a_journal_of_the_users_choice_is_audited(rates: Place) -> None:
