@@ -22,7 +22,8 @@ from paramstore._init import create, values_text
 from paramstore._journal import without_aborted
 from paramstore._lock import WriteLock
 from paramstore._model import ABSENT, Change
-from paramstore._schema import Schema, form_errors, read_schema
+from paramstore._schema import Schema
+from paramstore._schema_form import form_errors, read_schema
 from paramstore._state import Document, State
 from paramstore._yaml import Path, YamlText
 from paramstore.errors import DocumentError, InvalidFileError, SchemaError, ValidationError
@@ -34,6 +35,7 @@ NAMED = re.compile(r"`([^`]+)`")
 OVERRIDE = re.compile(r" in override (\d+)")
 MODELINE = re.compile(r"#\s*yaml-language-server:\s*\$schema=(\S+)")
 LOST = "entries are missing, or two histories were merged"
+TORN = "half an entry from a crash was set aside here; nothing committed is in it. Look, then delete it"
 LEFT_BEHIND = (".tmp", ".new", ".old")
 ENTRY = {
     "revision": int, "id": str, "time": str, "kind": str, "author": str, "reason": str, "evidence": dict,
@@ -239,12 +241,15 @@ class Audit:
     # -- everything else --------------------------------------------------------------------------
 
     def _leftovers(self) -> None:
+        for folder in ("schemas", "params"):
+            for name in sorted(os.listdir(self.backend.path(folder))):
+                path = self.backend.path(f"{folder}/{name}")
+                problem = _left(name) or _misnamed(folder, name)
+                if problem and not (name.startswith(".") and _vanishes(path)):
+                    self._add(f"{folder}/{name}", problem)
         journal = os.path.dirname(self.backend.journal.file(1))
-        for folder in dict.fromkeys((self.backend.path("schemas"), self.backend.path("params"), journal)):
-            for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-                problem = _left(name) or _misnamed(os.path.basename(folder), name)
-                if problem and not (name.startswith(".") and _vanishes(os.path.join(folder, name))):
-                    self._add(self._relative(os.path.join(folder, name)), problem)
+        for name in _files.names(journal, ".torn"):
+            self._add(self._relative(os.path.join(journal, name)), TORN)
 
     def _environment(self) -> None:
         """Judge ``PARAM__`` variables, but for those of a namespace that is broken anyway."""

@@ -154,7 +154,9 @@ def append(path: str, line: bytes, end: int) -> None:
     """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     try:
-        if os.fstat(fd).st_size != end:  # else a line would follow what a `git pull` brought, and not know of it
+        if (
+            os.fstat(fd).st_size != end
+        ):  # else a line would follow what a `git pull` brought, and not know of it
             raise OSError(errno.ESTALE, "changed by someone else during the transaction; try again", path)
         try:
             view = memoryview(line)

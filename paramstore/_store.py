@@ -7,6 +7,7 @@ import weakref
 from _thread import RLock
 
 from paramstore import _environment
+from paramstore._bound import Bound
 from paramstore._options import Options, check_root, find_root, needs_validation
 from paramstore._reads import Memo, Reader, Snapshot, matching_keys, reader_class
 from paramstore._values import unknown_key
@@ -14,7 +15,7 @@ from paramstore._watch import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
     from typing import Any
 
@@ -23,70 +24,9 @@ if TYPE_CHECKING:
     from paramstore._model import Change, CommitResult, Entry, Explanation, Health, Spec
     from paramstore._section import Section
     from paramstore._state import State
+    from paramstore._subscription import Callback, Subscription
     from paramstore._transaction import Transaction
     from paramstore._values import Values
-
-    Callback = Callable[[tuple[Change, ...]], object]
-
-
-class Bound(Reader):
-    """What ``params.at(symbol="BTCUSDT")`` gives: the same reads, in a context."""
-
-    __slots__ = ("_context", "_store")
-
-    def __init__(self, store: ParamStore, context: Mapping[str, Any]) -> None:
-        self._store = store
-        self._context = dict(context)
-        self.flag: object = True
-        store.attach(self)
-        self.refetch()
-
-    def refetch(self) -> None:
-        with self._store.lock:  # or an override that begins meanwhile would be forgotten
-            flag, snapshot = self._store.newest()
-            self.values = snapshot.in_context(self._context)
-            self.memo = Memo(snapshot, tuple(snapshot.state.dimensions()), self._context)
-            self.flag = flag
-
-    def current(self) -> tuple[object, Values]:
-        if self.flag:
-            self.refetch()
-        return self.flag, self.values
-
-    def attach(self, view: Any) -> None:
-        self._store.attach(view)
-
-    def at(self, **context: Any) -> Bound:
-        """Return a view with more dimensions; one that is given again replaces its value."""
-        return self._store.at(**{**self._context, **context})
-
-    def section(self, prefix: str) -> Section:
-        """Return a live, read-only dictionary of the values below ``prefix``, in this context."""
-        from paramstore._section import Section
-
-        return Section(self, prefix)
-
-    def live(self, key: str) -> Any:
-        """Return a class attribute that always reads the newest value in this context."""
-        from paramstore._live import Live
-
-        return Live(self, key)
-
-    def snapshot(self) -> Snapshot:
-        """Return all values at the newest revision, in this context, immutable."""
-        return self._store.snapshot().at(**self._context)
-
-    def explain(self, key: str, **context: Any) -> Explanation:
-        """Return every layer's value for ``key`` in this context, lowest first, and the last change."""
-        return self._store.explain(key, **{**self._context, **context})
-
-    def spec(self, key: str) -> Spec:
-        """Return type, bounds, unit and learner limits of ``key``."""
-        return self._store.spec(key)
-
-    def keys(self, pattern: str = "*") -> list[str]:
-        """Return the keys that match a shell-style pattern, in schema order."""
-        return self._store.keys(pattern)
 
 
 class ParamStore(Reader):
@@ -420,6 +360,8 @@ class ParamStore(Reader):
         is logged. Returns a handle to ``cancel``.
         """
         matching_keys(self.current()[1], pattern)
+        from paramstore._subscription import Subscription
+
         subscription = Subscription(self, pattern, callback)
         self._subscribers.append(subscription)
         return subscription
@@ -542,43 +484,3 @@ class ParamStore(Reader):
         return (
             f"<ParamStore {getattr(self._backend, 'root', 'in memory')}, revision {self._snapshot.revision}>"
         )
-
-
-class Subscription:
-    """A handle on one subscription; ``cancel()`` ends it, and so does leaving it as a context manager."""
-
-    def __init__(self, store: ParamStore, pattern: str, callback: Callback) -> None:
-        self._store = store
-        self._pattern = pattern
-        self._callback = callback
-
-    def cancel(self) -> None:
-        """End the subscription; a call that is under way still ends."""
-        self._store.unsubscribe(self)
-
-    def __enter__(self) -> Subscription:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cancel()
-
-    def tell(self, old: Snapshot, new: Snapshot) -> None:
-        from fnmatch import fnmatchcase
-
-        from paramstore._model import ABSENT, Change
-        from paramstore._values import same
-
-        changes = []
-        for key in dict.fromkeys([*new.values, *old.values]):
-            if fnmatchcase(key, self._pattern):
-                before, after = dict.get(old.values, key, ABSENT), dict.get(new.values, key, ABSENT)
-                if not same(before, after):
-                    changes.append(Change(key, before, after, {}, after))
-        if not changes:
-            return
-        try:
-            self._callback(tuple(changes))
-        except Exception:  # noqa: BLE001 - one subscriber must not silence the others
-            import logging
-
-            logging.getLogger("paramstore").exception("a subscriber to %r failed", self._pattern)

@@ -16,6 +16,7 @@ from paramstore._state import Document, State, split_key
 from paramstore._values import unknown_key
 from paramstore.errors import ConflictError, ParamstoreError, ValidationError
 
+
 @contextmanager
 def transaction(
     session: AbstractContextManager[Session], take: Callable[[State], None], words: Mapping[str, Any]

@@ -42,7 +42,9 @@ class Watcher:
     def start(self) -> None:
         self._reset()
         self._ended.acquire()
-        self._ident = _thread.start_new_thread(_run, (weakref.ref(self), self._asleep, self._ended, self._period_s))
+        self._ident = _thread.start_new_thread(
+            _run, (weakref.ref(self), self._asleep, self._ended, self._period_s)
+        )
 
     def wake(self) -> None:
         try:

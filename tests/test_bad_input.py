@@ -1,7 +1,5 @@
 """Whatever is wrong with the input: a typed error that says what to do, or the last good values served on."""
 
-# ruff: noqa: E501 - tables of wrong input read better unbroken
-
 from __future__ import annotations
 
 import copy

@@ -917,6 +917,7 @@ def test_an_override_without_values_does_not_shift_its_neighbours(params: ParamS
     commit(store, weights__hurst=2.5)
     with store.transaction(author="test") as tx:
         tx.set("weights.funding", 1.15, mode="live")
+    shutil.rmtree(root / ".paramstore")  # so that a fresh reader looks into the file itself
     for reader in (store, other(root)):
         assert reader.get("weights.funding", mode="live") == 1.15
         assert reader.get("weights.funding", symbol="BTC") == 1.0

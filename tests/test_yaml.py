@@ -1,7 +1,5 @@
 """What `_yaml` promises: strict reading, and edits that touch nothing but what they name."""
 
-# ruff: noqa: E501 - tables of file texts read better unbroken
-
 from __future__ import annotations
 
 import copy

@@ -291,7 +291,9 @@ class LocalSession:
             if len(plans) > 1:  # recovery goes forward by these files, so their names must be on disk first
                 sync_folders(plan.target for plan in plans)
             self.lock.check()
-            for plan in plans:  # most saves come while the disk syncs: found here, they leave no aborted entry
+            for (
+                plan
+            ) in plans:  # most saves come while the disk syncs: found here, they leave no aborted entry
                 if _files.bytes_of(plan.target) != plan.base:
                     raise changed_meanwhile(plan.file, self.state.revision)
             writer.append(entry)
@@ -411,7 +413,7 @@ def splice(text: YamlText, changes: list[Change]) -> YamlText:
             assert index is not None
             removes.append(("overrides", index, "values", *path))
         elif index is not None:
-            place = ("overrides", index, "values", *path)
+            place: tuple[str | int, ...] = ("overrides", index, "values", *path)
             sets[place] = _as_written(thaw(change.new), text.data, place)
         else:
             at = dict(change.context)

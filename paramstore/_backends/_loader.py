@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Contents = tuple[_files.Content, _files.Content]
 
+
 class NeedFiles(Exception):  # noqa: N818 - a signal between functions, never seen outside
     """The journal alone does not tell the new values."""
 
@@ -118,7 +119,9 @@ class Loader:
             if not documents or not journal.holds(start):
                 raise NeedFiles
             self._tail, end = journal.read(start)
-            self._news = self.last is None and bool(self._tail)  # reading JSON costs half an interpreter start
+            self._news = self.last is None and bool(
+                self._tail
+            )  # reading JSON costs half an interpreter start
             for record in self._tail:
                 documents = apply_records(documents, [record])
                 self._remember(documents)

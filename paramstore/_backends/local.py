@@ -115,7 +115,7 @@ class LocalBackend:
         deadline = time.monotonic() + SETTLE_S
         while True:
             loader = Loader(self, last)
-            if time.monotonic() > deadline or not loader.moved and (loader.settled or last is not None):
+            if time.monotonic() > deadline or (not loader.moved and (loader.settled or last is not None)):
                 return loader.state()
             time.sleep(0.001 if loader.moved else 0.02)
 

@@ -111,7 +111,9 @@ class MemoryBackend:
 
     def _note(self, entry: Entry) -> None:
         _, line = _records.encode(entry)
-        record = _records.parse(line)  # through the line, so that what comes back is what a journal would hold
+        record = _records.parse(
+            line
+        )  # through the line, so that what comes back is what a journal would hold
         assert record is not None
         self._records.append(record)
 

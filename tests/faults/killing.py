@@ -14,7 +14,7 @@ import random
 import shutil
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,28 @@ import paramstore._backends.local
 import paramstore._journal
 import paramstore._lock
 import paramstore._sidecar
-import paramstore._transaction  # noqa: F401
+import paramstore._transaction
 from paramstore import ParamStore, _files
 from paramstore.errors import DurabilityUnknownError, ParamstoreError
 
 Act = Callable[[Path], None]
 Files = dict[str, bytes]
 WATCHED = ("params/alpha.yaml", "params/beta.yaml")
-DISK_CALLS = frozenset("openat write pwrite64 fsync ftruncate rename renameat2 link unlink mkdir read".split())
+DISK_CALLS = frozenset(
+    [
+        "openat",
+        "write",
+        "pwrite64",
+        "fsync",
+        "ftruncate",
+        "rename",
+        "renameat2",
+        "link",
+        "unlink",
+        "mkdir",
+        "read",
+    ]
+)
 
 
 @dataclass
@@ -214,7 +228,9 @@ class Rig:
 
     def kill(self, scenario: Scenario, index: int) -> Outcome:
         """Kill the child at the entry of its call number ``index``."""
-        return self._run(scenario, f"kill at {index} {scenario.calls[index]}", lambda i, _: KILL if i == index else 0)
+        return self._run(
+            scenario, f"kill at {index} {scenario.calls[index]}", lambda i, _: KILL if i == index else 0
+        )
 
     def fail(self, scenario: Scenario, index: int, code: int, lasting: bool) -> Outcome:
         """Let call ``index`` fail with ``code``; ``lasting``: and every disk call after it too."""
@@ -381,7 +397,9 @@ def scenarios(folder: Path) -> list[Scenario]:
     found += [make.recovery(*how) for how in _CRASHES]
     found += [make.torn(), make.displaced(), make.edited({}), make.edited({"renameat2": errno.EINVAL})]
     for scenario in found:
-        states = [(ps.text_of("alpha", a, theirs), ps.text_of("beta", b)) for a, b, theirs in _FAIR[scenario.name]]
+        states = [
+            (ps.text_of("alpha", a, theirs), ps.text_of("beta", b)) for a, b, theirs in _FAIR[scenario.name]
+        ]
         scenario.fair = set(states)
         scenario.old = states[0] if scenario.warm is not None else watched(scenario.base)
     return found
@@ -471,7 +489,11 @@ class _Maker:
 
         def decide(_: int, at: Call) -> int:
             nonlocal seen
-            seen += at.name == call and any(part in os.path.basename(path) for path in at.paths) and (at.changes or at.writes)
+            seen += (
+                at.name == call
+                and any(part in os.path.basename(path) for path in at.paths)
+                and (at.changes or at.writes)
+            )
             return KILL if seen == which else 0
 
         _, status, report = traced(Scenario(name, self.used, act), root, decide)
@@ -486,20 +508,20 @@ def _commit_with_a_save(root: Path) -> None:
 
     def save_first(new: str, to: str, base: bytes) -> bool:
         if to == target:
-            _files.swap_in = swap_in
+            vars(_files)["swap_in"] = swap_in
             with open(target + "~", "wb") as file:
                 file.write(ps.text_of("alpha", 11, theirs=7))
             os.replace(target + "~", target)
         return swap_in(new, to, base)
 
-    _files.swap_in = save_first
+    vars(_files)["swap_in"] = save_first
     set_count(root, 12, "alpha", "beta")
 
 
 Job = Callable[[], Outcome]
 
 
-def sweep(jobs: list[Job], workers: int) -> list[Outcome]:
+def sweep(jobs: Sequence[Job], workers: int) -> list[Outcome]:
     """Run ``jobs`` in forked workers, each taking every so-many-th, and return all outcomes."""
     pipes = []
     for worker in range(workers):

@@ -28,8 +28,22 @@ values:
 
 
 def schema_of(name: str) -> dict[str, Any]:
-    count = {"type": "integer", "minimum": 0, "maximum": BIG, "default": 0, "description": "A count.", "x-param": {}}
-    pace = {"type": "number", "minimum": 0, "maximum": 1, "default": 0.5, "description": "A pace.", "x-param": {}}
+    count = {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": BIG,
+        "default": 0,
+        "description": "A count.",
+        "x-param": {},
+    }
+    pace = {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 1,
+        "default": 0.5,
+        "description": "A pace.",
+        "x-param": {},
+    }
     values = {
         "type": "object",
         "additionalProperties": False,
@@ -160,4 +174,3 @@ def _chain_problems(entries: list[dict[str, Any]], files: dict[str, bytes]) -> l
 def copy(source: Path, target: Path) -> Path:
     shutil.copytree(source, target)
     return target
-

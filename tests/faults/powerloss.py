@@ -17,7 +17,9 @@ from pathlib import Path
 from tracer import Call
 
 Names = dict[str, int]
-Tree = tuple[tuple[str, bytes | None], ...]  # sorted (path relative to the root, bytes or None for a directory)
+Tree = tuple[
+    tuple[str, bytes | None], ...
+]  # sorted (path relative to the root, bytes or None for a directory)
 FOLDER = -1
 _EXCHANGE = 2
 
@@ -189,7 +191,9 @@ class Disk:
             names = dict(self.sure)
             for change in chosen:
                 _assign(names, change.names)
-            inodes = sorted({inode for path, inode in names.items() if not self._is_runtime(path)} & set(self.writes))
+            inodes = sorted(
+                {inode for path, inode in names.items() if not self._is_runtime(path)} & set(self.writes)
+            )
             for contents in itertools.product(*[list(self._contents(inode)) for inode in inodes]):
                 known = {**self.content, **dict(zip(inodes, contents, strict=True))}
                 for runtime in (False, True):

@@ -126,7 +126,10 @@ def test_saves_in_place_may_be_lost_only_within_microseconds(root: Path) -> None
     No program can see that coming; how rare it is, is published."""
     shared = Shared()
     saves = SAVES // 4
-    with running(lambda: learn(root, shared), lambda: edit(root, shared, in_place, saves)) as (learner, editor):
+    with running(lambda: learn(root, shared), lambda: edit(root, shared, in_place, saves)) as (
+        learner,
+        editor,
+    ):
         lost = editor.result()
         learner.result()
     values = settle(root)

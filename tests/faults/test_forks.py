@@ -181,6 +181,7 @@ def test_a_pool_of_processes(root: Path, store: ParamStore, method: str) -> None
 
 
 def test_stores_leave_no_thread_behind(root: Path) -> None:
+    time.sleep(0.2)  # for threads of other tests that are just ending
     before = watchers()
     for _ in range(20):
         store = ParamStore(root)

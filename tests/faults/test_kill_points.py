@@ -63,7 +63,9 @@ def test_a_kill_at_any_system_call_leaves_old_or_new(rig: Rig, scenarios: list[S
     assert not told(outcomes)
 
 
-def test_a_refusal_of_any_disk_call_is_told_and_leaves_old_or_new(rig: Rig, scenarios: list[Scenario]) -> None:
+def test_a_refusal_of_any_disk_call_is_told_and_leaves_old_or_new(
+    rig: Rig, scenarios: list[Scenario]
+) -> None:
     jobs: list[Job] = []
     for scenario in scenarios:
         jobs += [partial(rig.fail, scenario, *point) for point in killing.fail_points(scenario, FULL)]

@@ -104,8 +104,9 @@ def test_a_fork_inside_a_transaction_leaves_it_to_the_parent(root: Path) -> None
             child = os.fork()
             if child:
                 other = os.read(source, 1000)
-                with pytest.raises(LockTimeoutError), ParamStore(str(root) + "/").transaction(
-                    author="other", timeout_s=0.1
+                with (
+                    pytest.raises(LockTimeoutError),
+                    ParamStore(str(root) + "/").transaction(author="other", timeout_s=0.1),
                 ):
                     pass
     except ParamstoreError as error:
@@ -136,7 +137,9 @@ def test_a_lock_file_that_goes_while_held_stops_the_commit(root: Path, replaced:
     assert count(root) == 1
 
 
-def test_two_holders_never_meet_though_the_lock_file_is_deleted_all_the_time(root: Path, shared: Shared) -> None:
+def test_two_holders_never_meet_though_the_lock_file_is_deleted_all_the_time(
+    root: Path, shared: Shared
+) -> None:
     def work() -> int:
         lost = done = 0
         store = ParamStore(root)
@@ -183,7 +186,9 @@ def test_threads_of_one_process_take_turns(root: Path) -> None:
         except BaseException as error:  # noqa: BLE001 - told below
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(s,)) for s in (store, store, ParamStore(root), ParamStore(root))]
+    threads = [
+        threading.Thread(target=work, args=(s,)) for s in (store, store, ParamStore(root), ParamStore(root))
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -223,7 +228,7 @@ def test_an_interrupt_while_waiting_does_not_keep_the_lock_for_ever(root: Path, 
             shared[HELD] = 1
             shared.wait(GO)
 
-    with running(lambda: hold_a_while()) as (holder,):
+    with running(hold_a_while) as (holder,):
         shared.wait(HELD)
         with running(interrupted) as (other,):
             shared.wait(GO)

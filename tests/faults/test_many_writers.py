@@ -46,7 +46,9 @@ def test_eight_processes_of_five_hundred_increments_end_at_four_thousand(folder:
     files = ps.tracked(root)
     assert ps.values_in(files["params/alpha.yaml"])["count"] == WRITERS * TIMES
     assert ps.problems_of(files) == []
-    assert [entry["revision"] for entry in ps.standing(ps.lines_of(files))] == list(range(WRITERS * TIMES + 1))
+    assert [entry["revision"] for entry in ps.standing(ps.lines_of(files))] == list(
+        range(WRITERS * TIMES + 1)
+    )
     assert len(ps.lines_of(files)) == WRITERS * TIMES + 1, "an entry was aborted without need"
 
 

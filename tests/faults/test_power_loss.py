@@ -115,7 +115,9 @@ def test_without_any_one_sync_some_world_breaks_a_promise(
     assert blind_to(rig, scenarios[name]) == SPARE[name]
 
 
-@pytest.mark.parametrize(("name", "value"), [("first commit ever", 11), ("new segment", 12), ("two files", 12)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("first commit ever", 11), ("new segment", 12), ("two files", 12)]
+)
 def test_killed_first_and_then_the_power_fails(
     name: str, value: int, rig: Rig, scenarios: dict[str, Scenario]
 ) -> None:

@@ -63,8 +63,26 @@ CALLS: dict[int, tuple[str, tuple[int, ...], int | None]] = {
     332: ("statx", (1,), 0),
 }
 CHANGING = frozenset(
-    "write pwrite64 fsync fdatasync truncate ftruncate rename mkdir rmdir link unlink chmod fchmod fchown unlinkat "
-    "renameat linkat renameat2".split()
+    [
+        "write",
+        "pwrite64",
+        "fsync",
+        "fdatasync",
+        "truncate",
+        "ftruncate",
+        "rename",
+        "mkdir",
+        "rmdir",
+        "link",
+        "unlink",
+        "chmod",
+        "fchmod",
+        "fchown",
+        "unlinkat",
+        "renameat",
+        "linkat",
+        "renameat2",
+    ]
 )
 # asking about a descriptor, or where it stands, changes nothing that outlives the process
 HARMLESS = frozenset(("fstat", "lseek", "ioctl", "mmap", "close"))
