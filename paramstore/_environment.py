@@ -34,12 +34,15 @@ def _judged(named: Mapping[str, str], state: State, schema_of: Callable[[str], S
     from paramstore._values import nearest
     from paramstore.errors import ValidationError
 
-    keys = {
-        variable(f"{ns}.{path}"): (ns, path) for ns, doc in state.documents.items() for path in doc.values
-    }
+    places = [(ns, path) for ns, doc in state.documents.items() for path in doc.values]
+    keys = {variable(f"{ns}.{path}"): (ns, path) for ns, path in places}
+    twice = {variable(".".join(place)) for place in places if keys[variable(".".join(place))] != place}
     found: dict[str, Any] = {}
     problems: list[str] = []
     for name, text in sorted(named.items()):
+        if name in twice:
+            problems.append(f"{name} may mean more than one parameter; set it in the file.")
+            continue
         if name not in keys:
             close = nearest(name, keys)
             problems.append(f"{name} sets no known parameter.{f' Did you mean {close[0]}?' if close else ''}")

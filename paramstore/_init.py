@@ -134,7 +134,7 @@ SCHEMA_FRAME = """\
       "additionalProperties": false,
       "properties": {
         "example": {
-          "$comment": "Bounds are inclusive; `learnable` false keeps learners off.",
+          "$comment": "Bounds are inclusive; `learnable` says whether learners may move it.",
           "type": "number", "minimum": 0, "maximum": 1, "default": 0.5,
           "description": "What this parameter does, and what a larger value means.",
           "x-param": {

@@ -71,8 +71,7 @@ def check_context(context: Mapping[str, Any], dimensions: Mapping[str, Dimension
         if not _allowed(value, dimension):
             choices = dimension.choices and " one of " + ", ".join(map(repr, dimension.choices))
             raise ContextError(
-                f"{value!r} is not a value of dimension `{name}`:{choices or ' a ' + dimension.type} is expected. "
-                "`get` takes a key and dimensions by name; it has no default argument."
+                f"{value!r} is not a value of dimension `{name}`:{choices or ' a ' + dimension.type} is expected."
             )
         known[name] = value
     return known

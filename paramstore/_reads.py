@@ -155,7 +155,7 @@ class Reader:
 
     if TYPE_CHECKING:
 
-        def get(self, key: str, /, **context: Any) -> Any:
+        def get(self, key: str, no_default: None = None, /, **context: Any) -> Any:
             """Return the value of ``key``, in the context of the named dimensions."""
 
 

@@ -7,6 +7,7 @@ last two.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any, Literal, NamedTuple
 
 from paramstore._model import ABSENT, Change
@@ -54,7 +55,7 @@ def judge_request(schema: Schema, document: Document, request: Request) -> tuple
 def clamp(schema: Schema, path: str, value: Any) -> tuple[Any, str | None]:
     """Move a number to the nearest bound; anything else is left for ``judge`` to refuse."""
     spec = schema.specs[path]
-    if type(value) not in (int, float) or spec.type not in ("number", "integer"):
+    if type(value) not in (int, float) or spec.type not in ("number", "integer") or not isfinite(value):
         return value, None
     if spec.minimum is not None and value < spec.minimum:
         return spec.minimum, "minimum"

@@ -68,7 +68,7 @@ class Schema:
             description=leaf.get("description", ""),
             minimum=low,
             maximum=high,
-            default=freeze(leaf.get("default")),
+            default=shape(leaf.get("default"), leaf),
             choices=tuple(leaf["enum"]) if "enum" in leaf else None,
             dimensions=dimensions,
             **extra,
@@ -230,7 +230,9 @@ class Schema:
             elif path not in self._groups:
                 close = nearest(path, self.specs)
                 hint = f"; did you mean `{self.namespace}.{close[0]}`?" if close else ""
-                problems.append(f"`{self.namespace}.{path}` is not in {self.file}{context}{hint}")
+                problems.append(
+                    f"`{self.namespace}.{path}` is not in {self.file}{context}{hint or '; remove the line, or declare it there'}"
+                )
             elif isinstance(value, dict):
                 yield from self._flatten(value, f"{path}.", problems, context)
             else:
@@ -269,7 +271,7 @@ class Schema:
         try:
             known = check_context(at, {dimension.name: dimension for dimension in self.dimensions})
         except ContextError as error:
-            return str(error).partition(" `get` takes")[0]
+            return str(error).rstrip(".")
         if len(known) != len(at):
             return "`at` has a dimension without a value"
         if any(where == at for where, _ in before):

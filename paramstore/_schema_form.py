@@ -81,9 +81,9 @@ def form_errors(raw: Mapping[str, Any], file: str) -> list[SchemaError]:
 
 
 def _misspelt(node: Mapping[str, Any], file: str, place: str, known: set[str]) -> Iterator[SchemaError]:
-    for word in node:
+    for word in node.keys() - known:
         close = nearest(word, known)
-        if word not in known and (close or not word.startswith("x-")):  # other x- keywords are other tools'
+        if close or not word.startswith("x-"):  # other x- keywords are other tools'
             hint = f"; did you mean `{close[0]}`?" if close else ""
             yield SchemaError(file, f"the keyword `{word}` means nothing{hint}", place=place)
     if "x-constraints" in node and place != "/properties/values":

@@ -79,6 +79,11 @@ def _from_file(path: str) -> dict[str, Any]:
         source = TomlConfigSettingsSource(Settings, path)
     except (ValueError, OSError) as error:
         raise SettingsError(f"{path}: {error}. Nothing was opened.") from None
+    for name in source.toml_data:
+        if name not in Settings.model_fields:
+            close = nearest(name, Settings.model_fields)
+            hint = f" Did you mean `{close[0]}`?" if close else ""
+            raise SettingsError(f"{path}: `{name}` is not a setting of paramstore.{hint} Nothing was opened.")
     return dict(source.toml_data)
 
 

@@ -71,15 +71,15 @@ class ParamStore(Reader):
         self._watcher: Watcher | None = None
         self.flag: object = True
 
-    def get(self, key: str, /, **context: Any) -> Any:
+    def get(self, key: str, no_default: None = None, /, **context: Any) -> Any:
         """Return the value of ``key``, in the context of the named dimensions.
 
         Raises ``UnknownParamError`` (a ``KeyError``) for a key that no schema declares and
-        ``ContextError`` (a ``TypeError``) for a dimension or value that no schema allows. There is no
-        default: a misspelt key cannot trade.
+        ``TypeError`` for a dimension that no schema declares or a value that it does not allow. There is
+        no default: a misspelt key cannot trade.
         """
         self.newest()  # the first read makes this a class whose ``get`` knows the dimensions
-        return self.get(key, **context)
+        return self.get(key, no_default, **context)
 
     # -- freshness --------------------------------------------------------------------------------
 
@@ -298,7 +298,8 @@ class ParamStore(Reader):
     def spec(self, key: str) -> Spec:
         """Return type, bounds, unit and learner limits of ``key``."""
         namespace, path = self._place(key)
-        return self._open().schema(namespace).specs[path]
+        document = self.newest()[1].state.documents[namespace]
+        return self._open().schema(namespace, document.schema_digest).specs[path]
 
     def keys(self, pattern: str = "*") -> list[str]:
         """Return the keys that match a shell-style pattern (``*`` crosses dots), in schema order."""

@@ -234,6 +234,14 @@ class Transaction:
                 [f"on_violation={on_violation!r} is not known; use {known}."], self._stands()
             )
         document, _ = self._find(key)
+        for name, named in context.items():
+            if (
+                named is None
+            ):  # a read may leave a dimension open; a write that did would change the base value
+                raise ValidationError(
+                    [f"`{key}`: {name}=None names no context. Leave `{name}` out to write the base value."],
+                    self._stands(),
+                )
         own = {dimension.name: dimension for dimension in document.dimensions}
         for name in self._context(context):
             if name not in own:

@@ -148,7 +148,15 @@ def unknown_key(key: object, known: Iterable[str], stands: str = "") -> UnknownP
     if not isinstance(key, str) or not key or "" in key.split("."):
         error: UnknownParamError = MalformedKeyError(key, stands)
     else:
-        error = UnknownParamError(key, nearest(key, known), stands)
+        known = list(known)
+        if any(name.startswith(key + ".") for name in known):
+            hint = f"It is a group: read it with `params.section({key!r})`; `paramstore list {key}` shows what is in it."
+            error = UnknownParamError(key, (), f"{hint} {stands}".strip())
+        else:
+            close = nearest(key, known)
+            error = UnknownParamError(
+                key, close, stands if close else f"`paramstore list` shows all. {stands}".strip()
+            )
     if error.key not in _logged:
         _logged.add(error.key)
         import logging

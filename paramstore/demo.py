@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from paramstore import _init
@@ -297,8 +297,8 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 def _tell(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdin is not None
-    process.stdin.write(f"{line}\n")
-    process.stdin.flush()
+    with suppress(BrokenPipeError):  # it has died; its exit status will tell
+        os.write(process.stdin.fileno(), f"{line}\n".encode())  # unbuffered, so nothing is left to fail later
 
 
 def _environ(root: str) -> dict[str, str]:

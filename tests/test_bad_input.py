@@ -507,7 +507,7 @@ def test_all_broken_files_are_named_at_once(root: Path) -> None:
     ("gone", "words"),
     [
         ("schemas/risk.schema.json", ["the file is missing: every namespace in params/ needs its schema"]),
-        ("params/risk.yaml", ["the file is missing", "`paramstore check --fix` writes it"]),
+        ("params/risk.yaml", ["the file is missing", "`paramstore check --fix` writes"]),
     ],
 )
 def test_a_missing_file(

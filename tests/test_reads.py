@@ -159,7 +159,7 @@ def test_a_misspelt_key_is_logged_once_even_where_the_error_is_hidden(
                 with contextlib.suppress(Exception):  # what strategy code does
                     read("gate.hidden_misspelling")
     assert [record.getMessage() for record in caplog.records] == [
-        "`gate.hidden_misspelling` is not a known parameter."
+        "`gate.hidden_misspelling` is not a known parameter. `paramstore list` shows all."
     ]
 
 
@@ -762,7 +762,7 @@ def test_settings_from_environment_and_file(root: Path) -> None:
         ({"PARAMSTORE_TIMEOUT_S": "nan"}, "", ["PARAMSTORE_TIMEOUT_S"]),
         ({"PARAMSTORE_POLL_S": "3"}, "", ["PARAMSTORE_POLL_S", "less than or equal to 0.5"]),
         ({"PARAMSTORE_JOURNAL": "params"}, "", ["PARAMSTORE_JOURNAL", "a directory of its own"]),
-        ({}, "timeot_s = 3\n", ["timeot_s", "paramstore.toml", "3"]),
+        ({}, "timeot_s = 3\n", ["timeot_s", "paramstore.toml", "timeout_s"]),
         ({}, "timeout_s = \n", ["paramstore.toml", "line 1"]),
         ({}, "poll_s = 'x'\n", ["poll_s", "'x'"]),
     ],

@@ -86,16 +86,21 @@ class Loader:
         found = {}
         for name in self.backend.namespaces():
             schema_file, values_file = self.backend.schema_file(name), self.backend.values_file(name)
-            self.files[schema_file] = self.files[values_file] = None
-            try:
-                schema = self.backend.read(schema_file, SchemaError)
-                values = self.backend.read(values_file, DocumentError)
-            except InvalidFileError as error:
-                self.errors[error.file] = error
-                continue
-            self.files[schema_file], self.files[values_file] = schema.identity, values.identity
-            found[name] = schema, values
+            schema = self._read(schema_file, SchemaError)
+            values = self._read(values_file, DocumentError)
+            if schema is not None and values is not None:
+                found[name] = schema, values
         return found
+
+    def _read(self, file: str, error: type[InvalidFileError]) -> _files.Content | None:
+        self.files[file] = None
+        try:
+            content = self.backend.read(file, error)
+        except InvalidFileError as problem:
+            self.errors[file] = problem
+            return None
+        self.files[file] = content.identity
+        return content
 
     def _read_journal(self) -> Position:
         try:

@@ -62,8 +62,11 @@ class Backend(Protocol):
     def poll(self, last: State) -> bool:
         """Tell cheaply whether ``load(last, files=True)`` may find something new."""
 
-    def schema(self, namespace: str) -> Schema:
-        """Return the schema of a namespace. Raises ``SchemaError``."""
+    def schema(self, namespace: str, digest: str = "") -> Schema:
+        """Return the schema of a namespace: that of ``digest`` if it is at hand, else the newest.
+
+        Raises ``SchemaError``.
+        """
 
     def session(self, timeout_s: float, last: State | None) -> AbstractContextManager[Session]:
         """Lock, recover, load. Raises ``LockTimeoutError`` and what ``load`` raises."""

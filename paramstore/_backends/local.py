@@ -188,7 +188,10 @@ class LocalBackend:
 
 def _missing(file: str) -> str:
     if file.startswith("params/"):
-        return "the file is missing. `paramstore check --fix` writes it from the schema's defaults"
+        return (
+            f"the file is missing. `git checkout -- {file}` brings back the values of the last git commit; "
+            "`paramstore check --fix` writes the schema's defaults, and what was learned is gone"
+        )
     return "the file is missing: every namespace in params/ needs its schema"
 
 

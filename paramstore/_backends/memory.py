@@ -59,7 +59,7 @@ class MemoryBackend:
     def poll(self, last: State) -> bool:
         return last is not self._state
 
-    def schema(self, namespace: str) -> Schema:
+    def schema(self, namespace: str, digest: str = "") -> Schema:
         return self._schemas[namespace]
 
     @contextmanager

@@ -244,7 +244,7 @@ def _rules(spec: Spec) -> Iterator[str]:
     default = "" if spec.default is None else f", default {value_text(spec.default)}"
     yield f"{spec.type}{bounds and ' ' + bounds}{spec.unit and f' ({spec.unit})'}{default}"
     if not spec.learnable:
-        yield "not learnable: people change it"
+        yield "not learnable: meant to be changed by people"
     limits = {
         "owner": spec.owner,
         "decimals": spec.decimals,

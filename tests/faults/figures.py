@@ -9,9 +9,9 @@ FIGURES: dict[str, object] = {}
 
 
 def figure(name: str, value: object) -> None:
-    """Note a figure under ``name``; ``PARAMSTORE_FIGURES`` names a JSON file that gets all of them."""
+    """Note a figure under ``name``; ``FAULT_FIGURES`` names a JSON file that gets all of them."""
     FIGURES[name] = round(value, 4) if isinstance(value, float) else value
-    path = os.environ.get("PARAMSTORE_FIGURES")
+    path = os.environ.get("FAULT_FIGURES")
     if path:
         with open(path, "w") as file:
             json.dump(FIGURES, file, indent=1)

@@ -361,7 +361,8 @@ def sampled(points: list[Any], share: float, seed: int) -> list[Any]:
     """Return a part of ``points`` that is the same at every run."""
     if share >= 1:
         return points
-    return sorted(random.Random(seed).sample(points, round(len(points) * share)))
+    chosen = random.Random(seed).sample(range(len(points)), round(len(points) * share))
+    return [points[index] for index in sorted(chosen)]
 
 
 # -- the scenarios ----------------------------------------------------------------------------------

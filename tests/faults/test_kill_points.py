@@ -1,6 +1,6 @@
 """Kill the writer at every system call, let every disk call fail, and judge what is left.
 
-``PARAMSTORE_FAULTS=full`` takes every call and every error; without it, kills at every call that may find
+``FAULT_SWEEP=full`` takes every call and every error; without it, kills at every call that may find
 the disk changed, and a fixed sample of the errors.
 """
 
@@ -21,7 +21,7 @@ from killing import Job, Outcome, Rig, Scenario
 
 pytestmark = pytest.mark.skipif(not tracer.AVAILABLE, reason="traces system calls of Linux on x86-64")
 
-FULL = os.environ.get("PARAMSTORE_FAULTS") == "full"
+FULL = os.environ.get("FAULT_SWEEP") == "full"
 WORKERS = os.cpu_count() or 2
 SHARE_OF_ERRORS = 1.0 if FULL else 0.15
 

@@ -15,7 +15,7 @@ from processes import Shared, together
 
 from paramstore import ParamStore
 
-FULL = os.environ.get("PARAMSTORE_FAULTS") == "full"
+FULL = os.environ.get("FAULT_SWEEP") == "full"
 WRITERS, TIMES = 8, 500
 FAIR_S = 20.0 if FULL else 4.0
 
