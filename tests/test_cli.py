@@ -158,6 +158,27 @@ def test_get_reads_in_a_context(root: Path) -> None:
     assert out(root, "get", FUNDING, "--at", "symbol=BTC", "--at", "regime=chop") == "0.17\n"
 
 
+def test_a_context_is_typed_as_its_dimension(kinds: Path) -> None:
+    def declare(schema: dict[str, Any]) -> None:
+        at = schema["properties"]["overrides"]["items"]["properties"]["at"]["properties"]
+        at.update(level={"type": "integer"}, hot={"type": "boolean"})
+
+    file = kinds / "schemas/kinds.schema.json"
+    schema = json.loads(file.read_text())
+    declare(schema)
+    file.write_text(json.dumps(schema) + "\n")
+    at = ["--at", "level=2", "--at", "hot=true"]
+    call(kinds, "set", "kinds.count", "7", *at)
+    assert out(kinds, "get", "kinds.count", *at) == "7\n"
+    assert data(kinds, "get", "kinds.count", *at)["context"] == {"level": 2, "hot": True}
+    refused(kinds, "get", "kinds.count", "--at", "level=high")
+
+
+def test_get_with_a_wrong_context_says_what_is_expected_and_nothing_of_python(root: Path) -> None:
+    said = refused(root, "get", FUNDING, "--at", "mode=real")
+    assert said == "'real' is not a value of dimension `mode`: one of 'paper', 'live' is expected."
+
+
 def test_get_sees_the_environment(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARAM__conviction_gate__min_trades", "40")
     assert out(root, "get", "conviction_gate.min_trades") == "40\n"
