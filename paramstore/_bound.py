@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from paramstore._reads import Memo, Reader
+from paramstore._reads import Memo, Reader, reader_class
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,10 +29,15 @@ class Bound(Reader):
         self.refetch()
 
     def refetch(self) -> None:
+        self._store.newest()  # what is to be logged is logged without the lock
         with self._store.lock:  # or an override that begins meanwhile would be forgotten
             flag, snapshot = self._store.newest()
             self.values = snapshot.in_context(self._context)
-            self.memo = Memo(snapshot, tuple(snapshot.state.dimensions()), self._context)
+            names = tuple(snapshot.state.dimensions())
+            self.memo = Memo(snapshot, names, self._context)
+            kind = reader_class(Bound, names)
+            if self.__class__ is not kind:  # a schema declared its dimensions anew
+                self.__class__ = kind
             self.flag = flag
 
     def current(self) -> tuple[object, Values]:

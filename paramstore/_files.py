@@ -23,12 +23,12 @@ _AT_FDCWD = -100
 _F_SETSIG = 10
 _CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
-Identity = tuple[int, int, int, int]
+Identity = tuple[int, int, int, int, int]
 
 
 def identity(stat: os.stat_result) -> Identity:
-    """Return what changes whenever a file is replaced or written: device, inode, size, mtime."""
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+    """Return what changes whenever a file is replaced or written: device, inode, size, mtime, ctime."""
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def digest(raw: bytes) -> str:

@@ -126,6 +126,10 @@ def publish(path: str, revision: int, segment: int, offset: int) -> None:
     except FileNotFoundError:
         create(path, Published(0, revision, segment, offset))
         return
+    except PermissionError:  # another user's, in a directory that is ours: readers find the fresh one
+        os.unlink(path)
+        create(path, Published(0, revision, segment, offset))
+        return
     try:
         whole = os.fstat(fd).st_size == _SIZE
         last = Published.unpack(os.pread(fd, _HEADER, 0)) if whole else None

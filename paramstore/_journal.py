@@ -15,7 +15,6 @@ from paramstore.errors import JournalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 SEGMENT_BYTES = 4 << 20
@@ -183,9 +182,6 @@ class Journal:
         finally:
             os.close(fd)
         return keep
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.read(START)[0])
 
 
 def _last_entry(raw: bytes, begin: int) -> tuple[int, dict[str, Any], bytes] | None:

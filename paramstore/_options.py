@@ -25,7 +25,7 @@ class Options:
         self,
         journal: str = "params/journal",
         timeout_s: float = 5.0,
-        poll_s: float = 0.2,
+        poll_s: float = 0.1,
         author: str | None = None,
     ) -> None:
         self.journal = journal

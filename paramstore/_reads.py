@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any, Self
 
-    from paramstore._state import Document, State
+    from paramstore._state import State
     from paramstore._values import FrozenDict
 
 MEMO_LIMIT = 50_000  # remembered (key, context) pairs; then forgotten all at once
@@ -208,9 +208,3 @@ def matching_keys(values: Mapping[str, Any], pattern: str) -> list[str]:
     if not found and not any(sign in pattern for sign in "*?["):
         raise unknown_key(pattern, values)
     return found
-
-
-def document_of(documents: Mapping[str, Document], key: str) -> tuple[Document, str] | None:
-    namespace, _, path = key.partition(".")
-    document = documents.get(namespace)
-    return (document, path) if document is not None and path in document.values else None

@@ -318,7 +318,15 @@ def _dimensions(properties: Mapping[str, Any], file: str) -> Iterator[Dimension]
     if "overrides" not in properties:
         return
     for name, node in properties["overrides"]["items"]["properties"]["at"]["properties"].items():
-        if keyword.iskeyword(name) or name in ("key", "self"):
+        if keyword.iskeyword(name) or name in (
+            "key",
+            "self",
+            "no_default",
+            "value",
+            "values",
+            "prefix",
+            "on_violation",
+        ):
             place = f"/properties/overrides/items/properties/at/properties/{name}"
             raise SchemaError(file, f"a dimension cannot be called `{name}`", place=place)
         choices = tuple(node["enum"]) if "enum" in node else None

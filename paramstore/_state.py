@@ -91,6 +91,8 @@ class Document:
         ]
         for path, at, new in changes:
             if not at:
+                if new is absent or path not in values:
+                    raise KeyError(path)
                 values[path] = full[f"{self.namespace}.{path}"] = new
                 continue
             found = next((v for where, v in overrides if where == at), None)

@@ -39,7 +39,7 @@ class ParamStore(Reader):
     """
 
     __slots__ = ("_backend", "_bound", "_environ", "_environment", "_given", "_known_bad", "_options", "_overrides",
-                 "_pending", "_root", "_sections", "_snapshot", "_subscribers", "_views", "_watcher", "lock")  # fmt: skip
+                 "_pending", "_root", "_sections", "_snapshot", "_subscribers", "_unsaid", "_views", "_watcher", "lock")  # fmt: skip
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class ParamStore(Reader):
         self._sections: dict[str, Section] = {}
         self._subscribers: list[Subscription] = []
         self._pending: list[tuple[Snapshot, Snapshot]] = []
+        self._unsaid: list[tuple[str, int]] = []
         self._known_bad: dict[str, tuple[str, str]] = {}
         self._watcher: Watcher | None = None
         self.flag: object = True
@@ -92,7 +93,10 @@ class ParamStore(Reader):
             if self.flag or files or self._snapshot is None:
                 self._refresh(files)
             assert self._snapshot is not None
-            return self.flag, self._snapshot
+            found = self.flag, self._snapshot
+        if self._unsaid:
+            self._say()
+        return found
 
     def _refresh(self, files: bool) -> None:
         backend = self._open()
@@ -114,13 +118,16 @@ class ParamStore(Reader):
         self._note_problems(state)
 
     def _serve(self, snapshot: Snapshot, flag: object) -> None:
-        old, self._snapshot = self._snapshot, snapshot
+        old = self._snapshot
         names = tuple(snapshot.state.dimensions())
         self.values = snapshot.values
         self.memo = Memo(snapshot, names, {})
         kind = reader_class(ParamStore, names)
         if self.__class__ is not kind:
             self.__class__ = kind
+        # Next to last: a signal handler that raises before this leaves the old snapshot, so that the next
+        # read does it all again instead of taking the values for served.
+        self._snapshot = snapshot
         self.flag = flag
         self._expire(list(self._views.values()))
         if old is None:
@@ -152,19 +159,24 @@ class ParamStore(Reader):
         return self._backend
 
     def _note_problems(self, state: State) -> None:
-        """Log each new problem once, and remember since when it stands."""
+        """Remember each new problem, since when it stands, and that it is to be logged once."""
         for file, message in state.problems.items():
             if self._known_bad.get(file, ("", ""))[1] != message:
-                import logging
-
                 from paramstore._records import utc_now
 
                 self._known_bad[file] = utc_now(), message
-                logging.getLogger("paramstore").error(
-                    "%s\nRevision %d is still being served; correct the file.", message, state.revision
-                )
+                self._unsaid.append((message, state.revision))
         for file in [file for file in self._known_bad if file not in state.problems]:
             del self._known_bad[file]
+
+    def _say(self) -> None:
+        """Log what is new, without the lock: a log formatter may well read parameters."""
+        import logging
+
+        while self._unsaid:
+            message, revision = self._unsaid.pop(0)
+            text = "%s\nRevision %d is still being served; correct the file."
+            logging.getLogger("paramstore").error(text, message, revision)
 
     def _watch(self) -> None:
         self._watcher = Watcher(self, self._options.poll_s)
@@ -225,8 +237,8 @@ class ParamStore(Reader):
 
     def _warnings(self, state: State) -> Iterator[str]:
         for name, document in state.documents.items():
-            if document.overrides and f"schemas/{name}.schema.json" not in state.problems:
-                schema = self._open().schema(name)
+            if document.overrides and not {f"schemas/{name}.schema.json", "params/"} & state.problems.keys():
+                schema = self._open().schema(name, document.schema_digest)
                 if schema.digest == document.schema_digest:
                     yield from schema.warnings(document)
 
@@ -349,6 +361,7 @@ class ParamStore(Reader):
         return self._open().schema(namespace).judge(path, value)
 
     def _lay_anew(self) -> None:
+        self.newest()  # what is to be logged is logged without the lock
         with self.lock:
             flag, snapshot = self.newest()
             self._serve(Snapshot(snapshot.state, self._environment, *self._overrides), flag)
@@ -400,10 +413,10 @@ class ParamStore(Reader):
         )
 
     def _transaction(self, timeout_s: float | None, **words: Any) -> AbstractContextManager[Transaction]:
-        from paramstore._transaction import transaction
+        from paramstore._transaction import check_timeout, transaction
 
         backend = self._open()
-        wait_s = self._options.timeout_s if timeout_s is None else timeout_s
+        wait_s = self._options.timeout_s if timeout_s is None else check_timeout(timeout_s)
         last = self._snapshot.state if self._snapshot is not None else None
         return transaction(backend.session(wait_s, last), self._take, words)
 

@@ -24,8 +24,11 @@ def transaction(
     """Run one transaction in ``session``; ``take`` gets the state that it made."""
     with session as held:
         tx = Transaction(held, **words)
-        yield tx
-        state = tx.finish()
+        try:
+            yield tx
+            state = tx.finish()
+        finally:
+            tx.end()
         if state is not None:
             take(state)
 
@@ -33,6 +36,15 @@ def transaction(
 RETRIES = 20  # a person who saves over and over again wins in the end
 
 At = tuple[tuple[str, Any], ...]
+
+
+def check_timeout(timeout_s: Any) -> float:
+    """Return ``timeout_s`` if it is a number of seconds that a lock can wait. Raises ``ValidationError``."""
+    if type(timeout_s) not in (int, float) or not 0 <= timeout_s <= 86_400:
+        raise ValidationError(
+            [f"timeout_s = {timeout_s!r} is not within 0 and 86400 seconds."], "Nothing was written."
+        )
+    return float(timeout_s)
 
 
 class Transaction:
@@ -62,6 +74,7 @@ class Transaction:
         self._dry_run = dry_run
         self._kind: Kind = kind
         self._result: CommitResult | None = None
+        self._ended = False
         self.author = author
         self.reason = reason
         self.evidence = dict(evidence or {})
@@ -227,7 +240,15 @@ class Transaction:
     def _context(self, context: Mapping[str, Any]) -> dict[str, Any]:
         return check_context(context, self._session.state.dimensions())
 
+    def end(self) -> None:
+        """Refuse whatever comes after the block: the lock is no longer held."""
+        self._ended = True
+
     def _ask(self, key: str, value: Any, on_violation: OnViolation, context: Mapping[str, Any]) -> None:
+        if self._ended:
+            raise ParamstoreError(
+                "This transaction has ended, so the change would go nowhere. Nothing was written; open another one."
+            )
         if on_violation not in get_args(OnViolation):
             known = " or ".join(map(repr, get_args(OnViolation)))
             raise ValidationError(

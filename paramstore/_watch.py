@@ -13,6 +13,8 @@ import _thread
 import os
 import weakref
 
+import paramstore._section  # noqa: F401 - its fork hook must run after ours, which waits for threads that use its lock
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol

@@ -345,6 +345,8 @@ class LocalSession:
             places = [(change.key.partition(".")[2], change.context, change.new) for change in plan.changes]
             documents[name] = plan.document.with_values(places, ABSENT, plan.after)
             self.writer.texts.pop(plan.document.digest, None)
+            if len(self.writer.texts) > 100:  # what edits by hand left behind
+                self.writer.texts.clear()
             self.writer.texts[plan.after] = plan.text
             with suppress(OSError):
                 files[plan.file] = _files.identity(os.stat(plan.target))

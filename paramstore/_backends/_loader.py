@@ -263,7 +263,10 @@ def apply_records(
                 raise NeedFiles
             if document.digest == sums["before"]:
                 name = document.namespace
-                found[name] = document.with_values(changes.get(name, ()), ABSENT, sums["after"])
+                try:
+                    found[name] = document.with_values(changes.get(name, ()), ABSENT, sums["after"])
+                except KeyError:
+                    raise NeedFiles from None  # its schema changed as well
     return found
 
 

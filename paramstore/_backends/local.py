@@ -12,7 +12,7 @@ from paramstore import _files
 from paramstore._backends._loader import Loader, NeedFiles, Place, apply_records
 from paramstore._generation import Generation, Published, create
 from paramstore._journal import START, Journal, Position
-from paramstore._options import Options
+from paramstore._options import Options, is_root
 from paramstore._state import State
 from paramstore.errors import InvalidFileError, JournalError, SchemaError
 
@@ -64,11 +64,11 @@ class LocalBackend:
 
     def signal(self) -> object:
         """Return an object that turns true once a commit supersedes what a ``load`` after this call sees."""
-        published = self.published()
-        if self._generation is None:
+        published, generation = self.published(), self._generation
+        if generation is None:
             return _Missing(self.generation_path)
         self._index = published.index if published is not None else self._index
-        return self._generation.flag(self._index)
+        return generation.flag(self._index)
 
     def published(self) -> Published | None:
         """Return what the last publisher said, if there is a generation file that tells."""
@@ -89,6 +89,11 @@ class LocalBackend:
 
     def load(self, last: State | None, files: bool = False) -> State:
         """Return the newest good state. See ``base.Backend.load``."""
+        if last is not None and not is_root(
+            self.root
+        ):  # moved, or a mount that went away: nothing was removed
+            problems = {"params/": f"{self.root} no longer holds params/ and schemas/: bring them back"}
+            return State(last.revision, last.documents, last.position, problems)
         if last is not None and not files:
             try:
                 advanced = self._advance(last)
@@ -205,4 +210,10 @@ class _Missing:
         self.path = path
 
     def __bool__(self) -> bool:
-        return os.path.exists(self.path)
+        try:
+            os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # it may be there and not be ours to see: look at the files
+        return True

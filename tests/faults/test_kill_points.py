@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not tracer.AVAILABLE, reason="traces system call
 
 FULL = os.environ.get("FAULT_SWEEP") == "full"
 WORKERS = os.cpu_count() or 2
-SHARE_OF_ERRORS = 1.0 if FULL else 0.15
+SHARE_OF_ERRORS = 1.0 if FULL else 0.12
 
 
 @pytest.fixture(scope="module")
