@@ -746,7 +746,7 @@ def test_settings_from_environment_and_file(root: Path) -> None:
     assert (store.options.timeout_s, store.options.journal, store.options.poll_s) == (
         7.0,
         "logs/audit.jsonl",
-        0.2,
+        0.1,
     )
     commit(store, weights__funding=2.0)
     assert (root / "logs" / "audit.jsonl").read_text().count("\n") == 2
