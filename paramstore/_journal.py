@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SEGMENT_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 16  # how much is read at a time when looking from the end
 
 
 class Position:
@@ -123,7 +124,7 @@ class Journal:
         for segment in reversed(self.segments()):
             with open(self.file(segment), "rb") as stream:
                 size = stream.seek(0, os.SEEK_END)
-                block = 1 << 16
+                block = BLOCK_BYTES
                 while True:
                     begin = max(0, size - block)
                     stream.seek(begin)
@@ -135,6 +136,15 @@ class Journal:
                         break
                     block *= 8
         return START, None
+
+    def recent(self) -> list[dict[str, Any]]:
+        """Return the last few hundred entries, as far as the end of the last segment holds them."""
+        for segment in reversed(self.segments()):
+            with open(self.file(segment), "rb") as stream:
+                stream.seek(max(0, stream.seek(0, os.SEEK_END) - BLOCK_BYTES))
+                lines = stream.read().splitlines()
+            return [record for line in lines if (record := _records.parse(line)) is not None]
+        return []
 
     def append(self, line: bytes, at: Position, revision: int) -> Position:
         """Append ``line`` durably after ``at``, starting a new segment when the last is long, and return

@@ -24,7 +24,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_constraints", "_environment", "_exact", "_history", "_layers", "_records", "_rules", "_schema",
         "_schema_form",
     ),
-    "2 disk": ("_files", "_generation", "_journal", "_lock", "_sidecar", "_yaml", "_yaml_edit"),
+    "2 disk": ("_files", "_gate", "_generation", "_journal", "_lock", "_sidecar", "_yaml", "_yaml_edit"),
     "3 backends": (
         "_backends", "_backends._commit", "_backends._loader", "_backends._recovery", "_backends.base",
         "_backends.local", "_backends.memory",

@@ -44,6 +44,7 @@ class LocalWriter:
         self.written: Written = {}  # every value that the journal last gave; replaying it takes a while
         self.last: dict[str, Any] | None = None  # newest record
         self.texts: dict[str, YamlText] = {}  # by hash: what this process wrote, so that it need not parse
+        self.state: State | None = None  # what this process last saw under the lock
         self._started = False
         self._journal_file: _files.Identity | None = None  # of the last segment, as this process left it
 
@@ -63,9 +64,11 @@ class LocalWriter:
 
     def prepare(self, last: State | None) -> State:
         """Recover, load, and record edits by hand: the state that a transaction starts from."""
+        last = self.state if last is None else last
         try:
             self._catch_up()
-            return self._record_strange(self._load(last))
+            self.state = self._record_strange(self._load(last))
+            return self.state
         except OSError as error:
             raise refused(error, self._stands(last)) from error
         except InvalidFileError as error:
@@ -352,7 +355,8 @@ class LocalSession:
             with suppress(OSError):
                 files[plan.file] = _files.identity(os.stat(plan.target))
         position = Place(self.writer.position, files)
-        return State(entry.revision, documents, position, self.state.problems)
+        self.writer.state = State(entry.revision, documents, position, self.state.problems)
+        return self.writer.state
 
 
 class _Plan:

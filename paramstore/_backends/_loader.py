@@ -36,10 +36,11 @@ class Place:
 
 class Loader:
     """Reads everything once. ``settled`` is false while a save or a commit is in the middle, ``moved`` is
-    true when a file was replaced meanwhile: then what was read may never have stood together.
+    true when a file was replaced meanwhile and the journal could not tell how to bring what was read
+    together: it may never have stood side by side.
 
     Files are read before the journal: then whatever a commit has put in place is announced. What the
-    generation file said is asked even before that: only so it tells of commits that the files show.
+    generation file said, and where the journal is followed from, is asked even before that.
     """
 
     def __init__(self, backend: LocalBackend, last: State | None, locked: bool = False) -> None:
@@ -53,13 +54,19 @@ class Loader:
         self._news = False
         self._tail: list[dict[str, Any]] = []
         self._known: dict[tuple[str, str, str], Document] = {}
+        self._believed: Mapping[str, Document] = {}
         self._published = backend.published()
+        self._start = self._bookmark()
         contents = self._read_all()
         self.journal = self._read_journal()
         self.moved = any(_has_moved(content) for pair in contents.values() for content in pair)
         self.documents = self._documents(contents)
-        self._settle_last_record({name: values.digest for name, (_, values) in contents.items()})
-        if self.settled and not self.errors and (self._parsed or self._news):
+        digests = {name: values.digest for name, (_, values) in contents.items()}
+        if self.moved and self._bring_together(digests):
+            self.moved = False
+        else:
+            self._settle_last_record(digests)
+        if self.settled and not self.moved and not self.errors and (self._parsed or self._news):
             self._save_sidecar()
 
     def state(self) -> State:
@@ -111,22 +118,33 @@ class Loader:
             self.files = dict.fromkeys(self.files)  # look again
             return self.last.position.journal if self.last is not None else START
 
-    def _follow_journal(self) -> Position:
-        """Collect the documents that can be believed by hash: those of the last state or the sidecar, and
-        what the journal made of them since. Return where the journal ends."""
+    def _bookmark(self) -> Position:
+        """Remember the documents of the last state or the sidecar; return the place in the journal where
+        they stood, or where it ends now."""
         journal = self.backend.journal
+        start: Position
+        if self.last is not None:
+            start, documents = self.last.position.journal, self.last.documents
+        else:
+            start, documents = _from_sidecar(_sidecar.load(self.backend.sidecar()))
+        self._remember(documents)
+        if documents and journal.holds(start):
+            self._believed = documents
+            return start
         try:
-            if self.last is not None:
-                start, documents = self.last.position.journal, self.last.documents
-            else:
-                start, documents = _from_sidecar(_sidecar.load(self.backend.sidecar()))
-            self._remember(documents)
-            if not documents or not journal.holds(start):
+            return journal.tail()[0]
+        except OSError:
+            return START  # told when the journal is followed
+
+    def _follow_journal(self) -> Position:
+        """Collect what the journal made of the documents that can be believed by hash. Return where the
+        journal ends."""
+        journal, documents = self.backend.journal, self._believed
+        try:
+            self._tail, end = journal.read(self._start)
+            if not documents:
                 raise NeedFiles
-            self._tail, end = journal.read(start)
-            self._news = self.last is None and bool(
-                self._tail
-            )  # reading JSON costs half an interpreter start
+            self._news = self.last is None and bool(self._tail)  # reading JSON costs half a start
             for record in self._tail:
                 documents = apply_records(documents, [record])
                 self._remember(documents)
@@ -142,7 +160,6 @@ class Loader:
     # -- judging ----------------------------------------------------------------------------------
 
     def _documents(self, contents: Mapping[str, Contents]) -> dict[str, Document]:
-        announced = {sums["after"] for record in self._tail for sums in record["files"].values()}
         found: dict[str, Document] = {}
         unknown: dict[str, Contents] = {}
         for name, (schema, values) in contents.items():
@@ -151,8 +168,10 @@ class Loader:
                 found[name] = document
             else:
                 unknown[name] = schema, values
-        strange = [pair for pair in unknown.values() if pair[1].digest not in announced]
-        self.settled = all(self._is_whole(content) for pair in strange for content in pair)
+        strange = [pair for pair in _unannounced(unknown.values(), self._tail) if not self._is_whole(pair)]
+        if strange:  # the files of the commits just before the tail have not rested yet either
+            strange = _unannounced(strange, self.backend.journal.recent())
+        self.settled = not strange
         for name, pair in unknown.items():
             if not self.settled and self.last is not None and pair in strange:
                 self.files[self.backend.values_file(name)] = None  # look again
@@ -165,10 +184,10 @@ class Loader:
                 self.errors[error.file] = error
         return found
 
-    def _is_whole(self, content: _files.Content) -> bool:
+    def _is_whole(self, pair: Contents) -> bool:
         """A writer, who cannot wait for a busy editor to rest, asks the kernel whether anyone has the
         file open for writing; everyone else waits until the bytes have been quiet for a while."""
-        return content.is_quiet() or (self._locked and _files.nobody_writes(content))
+        return all(content.is_quiet() or (self._locked and _files.nobody_writes(content)) for content in pair)
 
     def _parse(self, name: str, schema_content: _files.Content, content: _files.Content) -> Document:
         from paramstore import _yaml
@@ -197,6 +216,21 @@ class Loader:
         elif old and all(now[file] in (sums["before"], sums["after"]) for file, sums in files.items()):
             self.settled = False
             self._finish_in_memory()
+
+    def _bring_together(self, digests: Mapping[str, str]) -> bool:
+        """Bring documents that were read at different moments to what stood at the end of the journal."""
+        records, end = self._tail, self.journal
+        if records:
+            sums = records[-1]["files"].items()
+            in_place = all(digests.get(namespace_of(file)) == each["after"] for file, each in sums)
+            if not in_place and not self._is_published():
+                records, end = records[:-1], self._before_last_record()
+        try:
+            found = {name: _forward(document, records) for name, document in self.documents.items()}
+        except NeedFiles:
+            return False
+        self.documents, self.journal = found, end
+        return True
 
     def _is_published(self) -> bool:
         said, end = self._published, self.journal
@@ -232,6 +266,11 @@ class Loader:
         _sidecar.save(self.backend.sidecar(), {"journal": self.journal.plain(), "documents": documents})
 
 
+def _unannounced(pairs: Iterable[Contents], records: Iterable[Mapping[str, Any]]) -> list[Contents]:
+    announced = {sums["after"] for record in records for sums in record["files"].values()}
+    return [pair for pair in pairs if pair[1].digest not in announced]
+
+
 def _has_moved(content: _files.Content) -> bool:
     try:
         return _files.identity(os.stat(content.path)) != content.identity
@@ -250,24 +289,43 @@ def apply_records(
     """Return ``documents`` after ``records``. Raises ``NeedFiles`` when they do not build on each other."""
     found = dict(documents)
     for record in records:
-        changes: dict[str, list[tuple[str, Any, Any]]] = {}
-        for item in record["changes"]:
-            namespace, _, path = item["key"].partition(".")
-            new = item.get("new", ABSENT)
-            if isinstance(new, list | dict):
-                raise NeedFiles  # containers get their type from the schema
-            changes.setdefault(namespace, []).append((path, item.get("context", {}), new))
-        for file, sums in record["files"].items():
+        for file in record["files"]:
             document = found.get(namespace_of(file))
-            if document is None or document.digest not in (sums["before"], sums["after"]):
+            if document is None:
                 raise NeedFiles
-            if document.digest == sums["before"]:
-                name = document.namespace
-                try:
-                    found[name] = document.with_values(changes.get(name, ()), ABSENT, sums["after"])
-                except KeyError:
-                    raise NeedFiles from None  # its schema changed as well
+            found[document.namespace] = _apply(document, file, record)
     return found
+
+
+def _apply(document: Document, file: str, record: Mapping[str, Any]) -> Document:
+    """Return the document after a record that touches it, or as it is if the record is in it already."""
+    sums = record["files"][file]
+    if document.digest not in (sums["before"], sums["after"]):
+        raise NeedFiles
+    changes: list[tuple[str, Any, Any]] = []
+    for item in record["changes"]:
+        namespace, _, path = item["key"].partition(".")
+        new = item.get("new", ABSENT)
+        if isinstance(new, list | dict):
+            raise NeedFiles  # containers get their type from the schema
+        if namespace == document.namespace:
+            changes.append((path, item.get("context", {}), new))
+    if document.digest != sums["before"]:
+        return document
+    try:
+        return document.with_values(changes, ABSENT, sums["after"])
+    except KeyError:
+        raise NeedFiles from None  # its schema changed as well
+
+
+def _forward(document: Document, records: Iterable[Mapping[str, Any]]) -> Document:
+    """Return a document that some of ``records`` are in already after all of them."""
+    touching = [(file, r) for r in records for file in r["files"] if namespace_of(file) == document.namespace]
+    after = [record["files"][file]["after"] for file, record in touching]
+    done = len(after) - after[::-1].index(document.digest) if document.digest in after else 0
+    for file, record in touching[done:]:
+        document = _apply(document, file, record)
+    return document
 
 
 def _all_in_one(errors: list[InvalidFileError]) -> InvalidFileError:
