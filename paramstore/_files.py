@@ -68,12 +68,7 @@ def read(path: str, limit: int = 64 << 20) -> Content | None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         before = os.fstat(fd)
-        raw = os.read(fd, limit)
-        while len(raw) < before.st_size and len(raw) < limit:
-            more = os.read(fd, limit - len(raw))
-            if not more:
-                break
-            raw += more
+        raw = _read_up_to(fd, min(before.st_size + 1, limit))
         after = os.fstat(fd)
     finally:
         os.close(fd)
@@ -236,7 +231,7 @@ def swap_in(new: str, target: str, base: bytes) -> bool:
         if error.errno not in _CANNOT_EXCHANGE:
             raise
         return _swap_in_by_link(new, target, base)
-    if _holds(new, base):
+    if holds(new, base):
         return True
     while True:  # what we displaced belongs at the target, unless that was saved yet again
         moving = os.stat(new).st_ino
@@ -252,7 +247,7 @@ def _swap_in_by_link(new: str, target: str, base: bytes) -> bool:
     backup = new + ".old"
     os.link(target, backup)
     try:
-        ours = _holds(backup, base)
+        ours = holds(backup, base)
         if ours:
             os.rename(new, target)
     except BaseException:
@@ -272,20 +267,21 @@ def complete_swap(new: str) -> None:
         os.rename(backup, new)
 
 
-def _holds(path: str, raw: bytes) -> bool:
-    return bytes_of(path) == raw
-
-
-def bytes_of(path: str) -> bytes:
-    """Return all bytes of a file that nobody should be writing."""
+def holds(path: str, *contents: bytes) -> bool:
+    """Tell whether the file's bytes, which nobody should be writing, are one of ``contents``."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        raw = os.read(fd, 1 << 20)
-        while len(raw) % (1 << 20) == 0 and (more := os.read(fd, 1 << 20)):
-            raw += more
-        return raw
+        return _read_up_to(fd, max(map(len, contents)) + 1) in contents
     finally:
         os.close(fd)
+
+
+def _read_up_to(fd: int, length: int) -> bytes:
+    """Return at most ``length`` bytes. Asking for no more than there are spares a large buffer."""
+    found = os.read(fd, length)
+    while 0 < len(found) < length and (more := os.read(fd, length - len(found))):
+        found += more
+    return found
 
 
 def resolve(path: str) -> str:

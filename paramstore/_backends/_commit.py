@@ -295,11 +295,7 @@ class LocalSession:
             if len(plans) > 1:  # recovery goes forward by these files, so their names must be on disk first
                 sync_folders(plan.target for plan in plans)
             self.lock.check()
-            for (
-                plan
-            ) in plans:  # most saves come while the disk syncs: found here, they leave no aborted entry
-                if _files.bytes_of(plan.target) != plan.base:
-                    raise changed_meanwhile(plan.file, self.state.revision)
+            self._check_base(plans)  # most saves come while the disk syncs: found here, they leave no aborted entry
             writer.append(entry)
             try:
                 self._swap(plans)
@@ -314,10 +310,16 @@ class LocalSession:
                 raise
             cleanup.pop_all()
 
+    def _check_base(self, plans: list[_Plan]) -> None:
+        """Raise ``ConflictError`` when someone saved meanwhile. The exchange compares the bytes once more."""
+        for plan in plans:
+            seen = self.state.position.files.get(plan.file)
+            if _files.identity(os.stat(plan.target)) != seen and not _files.holds(plan.target, plan.base):
+                raise changed_meanwhile(plan.file, self.state.revision)
+
     def _swap(self, plans: list[_Plan]) -> None:
         for plan in plans:
-            if _files.bytes_of(plan.target) != plan.base:
-                raise changed_meanwhile(plan.file, self.state.revision)
+            self._check_base([plan])
             plan.touched = True
             if not _files.swap_in(plan.temporary, plan.target, plan.base):
                 raise changed_meanwhile(plan.file, self.state.revision)
@@ -352,8 +354,7 @@ class LocalSession:
             if len(self.writer.texts) > 100:  # what edits by hand left behind
                 self.writer.texts.clear()
             self.writer.texts[plan.after] = plan.text
-            with suppress(OSError):
-                files[plan.file] = _files.identity(os.stat(plan.target))
+            files[plan.file] = plan.placed()
         position = Place(self.writer.position, files)
         self.writer.state = State(entry.revision, documents, position, self.state.problems)
         return self.writer.state
@@ -375,11 +376,19 @@ class _Plan:
         self.temporary = ""
         self.touched = False  # the exchange was begun: the new bytes may be in place
 
+    def placed(self) -> _files.Identity | None:
+        """Return the identity of the file now in place, or ``None`` (look again) if it is not ours."""
+        with suppress(OSError):
+            content = _files.read(self.target)
+            if content is not None and content.raw == self.text.raw:
+                return content.identity
+        return None
+
     def discard(self) -> None:
         """Remove the temporary file when it holds our bytes or the old ones; anything else is someone's
         save that came in between, and is kept as ``.conflict``."""
         with suppress(OSError):
-            if _files.bytes_of(self.temporary) in (self.base, self.text.raw):
+            if _files.holds(self.temporary, self.base, self.text.raw):
                 os.unlink(self.temporary)
             else:
                 _files.set_aside(self.temporary, ".conflict")
@@ -393,7 +402,7 @@ def put_back(plans: list[_Plan]) -> None:
     for plan in reversed(plans):
         if plan.touched and os.path.exists(plan.target):  # else deleted by someone: not ours to put back
             _files.complete_swap(plan.temporary)
-            if _files.bytes_of(plan.target) == plan.text.raw:
+            if _files.holds(plan.target, plan.text.raw):
                 _files.swap_in(plan.temporary, plan.target, plan.text.raw)
 
 
