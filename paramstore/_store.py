@@ -48,7 +48,7 @@ class ParamStore(Reader):
         backend: Backend | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self._root = None if root is None else os.fspath(root)
+        self._root = None if root is None else os.path.abspath(os.path.expanduser(os.fspath(root)))
         self._given = backend
         self._environ = os.environ if environ is None else environ
         self._start()

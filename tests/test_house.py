@@ -26,7 +26,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "2 disk": ("_files", "_gate", "_generation", "_journal", "_lock", "_sidecar", "_yaml", "_yaml_edit"),
     "3 backends": (
-        "_backends", "_backends._commit", "_backends._loader", "_backends._recovery", "_backends.base",
+        "_backends", "_backends._commit", "_backends._loader", "_backends._recovery", "_backends._splice", "_backends.base",
         "_backends.local", "_backends.memory",
     ),
     "4 store": (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from functools import cache
@@ -574,3 +575,10 @@ def test_the_evaluation_used_here_is_right(
 ) -> None:
     assert _holds(constraint, values(good))
     assert not _holds(constraint, values(bad))
+
+
+def test_a_wheel_takes_exactly_the_shipped_files() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    files = [*ROOT.glob("params/*.yaml"), *ROOT.glob("schemas/*.json")]
+    named = {str(file.relative_to(ROOT)) for file in files}
+    assert build["force-include"] == {name: f"paramstore/_shipped/{name}" for name in named}

@@ -175,9 +175,7 @@ def test_the_folder_is_deleted_at_any_moment_while_all_run(root: Path) -> None:
     figure("run-time folder deleted while all run: deletions", deletions)
     figure("run-time folder deleted while all run: commits", shared[DONE])
     figure("run-time folder deleted while all run: longest staleness in seconds", longest)
-    assert (
-        longest < 3 * FRESH_S
-    )  # eight processes and a deleter on two processors; the figure is what is published
+    assert longest < FRESH_S
     assert shared[DONE] > 20
     assert ps.values_in((root / "params" / "alpha.yaml").read_bytes())["count"] == shared[DONE]
     assert ps.problems_of(ps.tracked(root)) == []

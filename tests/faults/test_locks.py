@@ -198,6 +198,73 @@ def test_threads_of_one_process_take_turns(root: Path) -> None:
     assert ps.problems_of(ps.tracked(root)) == []
 
 
+def test_waiters_are_served_in_the_order_in_which_they_came(root: Path, shared: Shared) -> None:
+    waiters = 6
+
+    def wait(number: int) -> int:
+        shared.wait(HELD)
+        time.sleep(0.1 * number)
+        with ParamStore(root).transaction(author="learner", timeout_s=30) as tx:
+            tx["alpha.count"] += 1
+            return int(tx["alpha.count"])
+
+    with running(lambda: hold(root, shared, 1.5), *[lambda n=n: wait(n) for n in range(waiters)]) as (
+        _,
+        *others,
+    ):
+        assert [other.result() for other in others] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_waiter_that_dies_in_line_holds_nobody_up(root: Path, shared: Shared) -> None:
+    def wait() -> None:
+        shared.wait(HELD)
+        increment(root, timeout_s=30)
+
+    with running(lambda: hold(root, shared, 1.0), wait, wait, wait) as (_, first, second, third):
+        shared.wait(HELD)
+        time.sleep(0.5)
+        second.kill()
+        first.result()
+        third.result()
+    assert count(root) == 2
+
+
+@pytest.mark.parametrize("damage", ["gone", "long", "text", "folder", "read-only"])
+def test_without_its_queue_the_gate_still_excludes(root: Path, shared: Shared, damage: str) -> None:
+    queue = root / ".paramstore" / "lock.queue"
+    queue.unlink()
+    if damage == "folder":
+        queue.mkdir()
+    elif damage != "gone":
+        queue.write_bytes({"long": b"\xff" * 4096, "text": b"hello", "read-only": b""}[damage])
+        queue.chmod(0o400 if damage == "read-only" else 0o600)
+
+    def work() -> None:
+        store = ParamStore(root)
+        for number in range(20):
+            with store.transaction(author="learner", timeout_s=30) as tx:
+                tx["alpha.count"] += 1
+            if damage == "gone" and number % 5 == 0:
+                queue.unlink(missing_ok=True)
+
+    together(work, work, work)
+    assert count(root) == 60
+    assert ps.problems_of(ps.tracked(root)) == []
+
+
+def test_one_who_gave_up_keeps_the_place_for_the_next_try(root: Path, shared: Shared) -> None:
+    store = ParamStore(root)
+    with running(lambda: hold(root, shared)) as (holder,):
+        shared.wait(HELD)
+        for _ in range(20):
+            with pytest.raises(LockTimeoutError), store.transaction(author="learner", timeout_s=0.01):
+                pass
+        assert [thread.name for thread in threading.enumerate()].count("paramstore-lock") == 1
+        holder.kill()
+    increment(root)
+    assert count(root) == 1
+
+
 def test_waiting_leaves_no_thread_and_no_descriptor(root: Path, shared: Shared) -> None:
     with running(lambda: hold(root, shared)):
         shared.wait(HELD)

@@ -109,7 +109,7 @@ def test_a_reader_that_opens_the_store_at_any_moment_is_not_stale(in_memory: Pat
     """A first load may fall between the journal line and the exchange of a commit under way."""
     root = ps.make_store(in_memory / "store", count=0)
     shared = Shared()
-    opens = 300 if not FULL else 3000
+    opens = 100 if not FULL else 3000
 
     def write() -> None:
         store = ParamStore(root)

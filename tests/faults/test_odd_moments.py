@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import plainstore as ps
@@ -104,3 +105,29 @@ def test_a_journal_deep_below_the_root_survives(tmp_path: Path) -> None:
     commit(root, 5)
     entries = ps.standing(ps.lines_of(ps.tracked(root), journal="logs/of/"))
     assert [entry["revision"] for entry in entries] == [0, 1]
+
+
+def test_a_save_right_after_the_exchange_is_not_taken_for_our_own(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the committing process would never see it: what it knows would pass for what is there."""
+    store = ParamStore(root)
+    assert store.get("alpha.count") == 1
+    target, sync = root / "params" / "alpha.yaml", _files.fsync_directory
+
+    def save_then_sync(path: str) -> None:
+        monkeypatch.setattr(_files, "fsync_directory", sync)
+        new = root / "theirs"
+        new.write_bytes(ps.text_of("alpha", 77))
+        new.rename(target)
+        sync(path)
+
+    monkeypatch.setattr(_files, "fsync_directory", save_then_sync)
+    with store.transaction(author="learner") as tx:
+        tx["alpha.count"] = 2
+    deadline = time.monotonic() + 5
+    while store.get("alpha.count") != 77 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert store.get("alpha.count") == 77
+    commit(root, 3)
+    assert [e.kind for e in store.history("alpha.count")][-3:] == ["commit", "external", "commit"]
