@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 import zlib
 
 TYPE_CHECKING = False
@@ -24,6 +25,7 @@ _MAGIC: Final = b"PSGEN\0\0\1"
 _HEADER: Final = 64
 SLOTS: Final = 16384 - _HEADER
 _SIZE: Final = _HEADER + SLOTS
+_NUMBERS: Final = struct.Struct("<4Q")
 _PROT_READ, _MAP_SHARED = 1, 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -45,9 +47,7 @@ class Published:
         self.offset = offset
 
     def pack(self) -> bytes:
-        body = b"".join(
-            n.to_bytes(8, "little") for n in (self.index, self.revision, self.segment, self.offset)
-        )
+        body = _NUMBERS.pack(self.index, self.revision, self.segment, self.offset)
         return _MAGIC + body + zlib.crc32(body).to_bytes(4, "little")
 
     @staticmethod
@@ -55,7 +55,7 @@ class Published:
         body = raw[8:40]
         if raw[:8] != _MAGIC or zlib.crc32(body) != int.from_bytes(raw[40:44], "little"):
             return None
-        return Published(*(int.from_bytes(body[i : i + 8], "little") for i in (0, 8, 16, 24)))
+        return Published(*_NUMBERS.unpack(body))
 
 
 class Generation:

@@ -57,7 +57,7 @@ class Journal:
         return sorted(int(stem) for stem in stems if stem.isdigit())
 
     def file(self, segment: int) -> str:
-        return self.path if self.single else os.path.join(self.path, f"{segment:08d}.jsonl")
+        return self.path if self.single else f"{self.path}/{segment:08d}.jsonl"
 
     def read(self, start: Position, end: Position | None = None) -> tuple[list[dict[str, Any]], Position]:
         """Return the entries after ``start``, aborted ones and their aborts left out, and the new position.

@@ -205,11 +205,14 @@ class Transaction:
     def _broken(self, changes: list[Change]) -> list[str]:
         problems: list[str] = []
         for name in dict.fromkeys(split_key(change.key)[0] for change in changes):
+            schema = self._session.schema(name)
+            if not schema.constraints:
+                continue
             mine = [change for change in changes if split_key(change.key)[0] == name]
             places = [(split_key(change.key)[1], change.context, change.new) for change in mine]
             document = self._session.state.documents[name].with_values(places, ABSENT, "")
             touched = {_place(change.context): change.context for change in mine}
-            problems += broken_constraints(self._session.schema(name), document, touched.values())
+            problems += broken_constraints(schema, document, touched.values())
         return problems
 
     # -- small things -----------------------------------------------------------------------------
@@ -283,6 +286,8 @@ class Transaction:
             )
         if not isinstance(self.reason, str):
             raise ValidationError([f"reason must be text, not {self.reason!r}."], self._stands())
+        if not self.evidence:
+            return
         try:
             json.dumps(self.evidence, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:

@@ -59,7 +59,7 @@ class LocalWriter:
             except OSError as error:
                 raise refused(error, self._stands(last)) from error
         gates = backend.path("schemas"), backend.path("params")
-        with WriteLock(gates, os.path.join(backend.runtime, "lock"), timeout_s) as lock:
+        with WriteLock(gates, f"{backend.runtime}/lock", timeout_s) as lock:
             yield LocalSession(self, lock, self.prepare(last))
 
     def prepare(self, last: State | None) -> State:
