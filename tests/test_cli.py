@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -353,11 +354,23 @@ def test_set_gives_up_after_its_timeout(locked: Path) -> None:
     assert time.monotonic() - started < 3 and "Nothing was written" in said
 
 
+def is_in_line(pid: int) -> bool:
+    """Tell whether a process waits for the lock: it holds a place in the queue."""
+    links = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            links.append(os.readlink(fd))
+    return any(link.endswith("/lock.queue") for link in links)
+
+
 def test_ctrl_c_exits_130_with_one_line(locked: Path) -> None:
     words = ["set", "win_rate.floor", "0.41", "--timeout", "60"]
     command = [sys.executable, "-m", "paramstore", "--root", str(locked), *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
-        time.sleep(1.5)
+        while not is_in_line(waiting.pid):  # no sooner: an import in progress may swallow the interrupt
+            assert waiting.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.2)
         waiting.send_signal(signal.SIGINT)
         stdout, stderr = waiting.communicate(timeout=30)
     assert (waiting.returncode, stdout, stderr) == (130, "", "error: interrupted\n")
