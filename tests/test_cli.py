@@ -366,7 +366,10 @@ def is_in_line(pid: int) -> bool:
 def test_ctrl_c_exits_130_with_one_line(locked: Path) -> None:
     words = ["set", "win_rate.floor", "0.41", "--timeout", "60"]
     command = [sys.executable, "-m", "paramstore", "--root", str(locked), *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    # what runs in the background of a script ignores SIGINT, and so would its children
+    pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, **pipes) as waiting:
         while not is_in_line(waiting.pid):  # no sooner: an import in progress may swallow the interrupt
             assert waiting.poll() is None
             time.sleep(0.05)
