@@ -138,13 +138,15 @@ class Journal:
         return START, None
 
     def recent(self) -> list[dict[str, Any]]:
-        """Return the last few hundred entries, as far as the end of the last segment holds them."""
-        for segment in reversed(self.segments()):
-            with open(self.file(segment), "rb") as stream:
+        """Return the last few hundred entries that stand, as far as the end of the last segment holds them."""
+        try:
+            file = self.file(self.segments()[-1])
+            with open(file, "rb") as stream:
                 stream.seek(max(0, stream.seek(0, os.SEEK_END) - BLOCK_BYTES))
                 lines = stream.read().splitlines()
-            return [record for line in lines if (record := _records.parse(line)) is not None]
-        return []
+        except (OSError, IndexError):
+            return []
+        return without_aborted([record for line in lines if (record := _records.parse(line)) is not None])
 
     def append(self, line: bytes, at: Position, revision: int) -> Position:
         """Append ``line`` durably after ``at``, starting a new segment when the last is long, and return

@@ -8,16 +8,19 @@ each other. The gate (see ``_gate``), where waiters sleep in the kernel and take
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 import time
+import weakref
 from contextlib import suppress
 
-from paramstore._gate import Gate, close, keep, unlock
+from paramstore._gate import Gate, close, keep
 from paramstore.errors import LockLostError, LockTimeoutError, WriteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
 POLL_S = 0.002
@@ -27,9 +30,9 @@ class _InProcess:
     """What all locks on one path in this process share."""
 
     def __init__(self, gate: Gate) -> None:
-        self.mutex = threading.Lock()
-        self.owner: int | None = None
-        self.gate = gate  # by the owner alone
+        self.mutex = threading.RLock()  # it knows its thread, so that letting go twice does no harm
+        self.holder: Callable[[], WriteLock | None] = lambda: None  # weakly, see `__del__`
+        self.gate = gate  # the holder's
 
 
 _shared: dict[str, _InProcess] = {}
@@ -48,39 +51,61 @@ class WriteLock:
     def __init__(self, gates: tuple[str, str], path: str, timeout_s: float) -> None:
         self._path = path
         self._timeout_s = timeout_s
+        self._active = False
         self._in_process = _shared.get(path) or _shared.setdefault(
             path, _InProcess(Gate(*gates, f"{path}.queue"))
         )
         self._file: int | None = None
         self._process = os.getpid()
+        self._thread = threading.get_ident()
 
     def __enter__(self) -> Self:
         deadline = time.monotonic() + self._timeout_s
-        if self._in_process.owner == threading.get_ident():
-            raise LockTimeoutError(
-                "This thread already has a transaction open on this store; write through that one. Nothing was written."
-            )
-        if not self._in_process.mutex.acquire(timeout=max(0.0, self._timeout_s)):
-            raise self._timed_out("another thread of this process")
-        self._in_process.owner = threading.get_ident()
+        holder = self._in_process.holder()
+        if holder is not None and holder._thread == self._thread:
+            if holder._active:
+                raise LockTimeoutError(
+                    "This thread already has a transaction open on this store; write through that one. Nothing was "
+                    "written."
+                )
+            holder._let_go()  # an interrupt cut its end short
         try:
+            if not self._in_process.mutex.acquire(timeout=max(0.0, self._timeout_s)):
+                raise self._timed_out("another thread of this process")
+            self._in_process.holder = weakref.ref(self)
             if not self._in_process.gate.enter(deadline - time.monotonic()):
                 raise self._timed_out("another process")
-            self._file = self._lock_file(deadline)
+            self._lock_file(deadline)
+            self._active = True
         except BaseException:
-            self.__exit__()
+            self._let_go()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if os.getpid() != self._process:
-            return  # a fork inside the transaction: the lock is the parent's
-        if self._file is not None:
-            unlock(self._file)
-            self._file = None
-        self._in_process.gate.leave()
-        self._in_process.owner = None
-        self._in_process.mutex.release()
+        self._active = False
+        if os.getpid() == self._process:  # else a fork inside the transaction: the lock is the parent's
+            self._let_go()
+
+    def __del__(self) -> None:
+        if self._active:  # an interrupt came before the first line of `__exit__`
+            self.__exit__()
+
+    def _let_go(self) -> None:
+        """Release whatever is held. Each step can be done twice, as an interrupt may come after any."""
+        if self._in_process.holder() is self:
+            if self._file is not None:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+                fd, self._file = self._file, None
+                close(fd)
+            self._in_process.gate.leave()
+        try:
+            while True:
+                self._in_process.mutex.release()
+        except RuntimeError:
+            pass  # it is no longer this thread's
+        if self._in_process.holder() is self:
+            self._in_process.holder = lambda: None
 
     def check(self) -> None:
         """Raise ``LockLostError`` if the lock file is not the one that was locked, or the parent's."""
@@ -99,14 +124,15 @@ class WriteLock:
                 "run the transaction again."
             )
 
-    def _lock_file(self, deadline: float) -> int:
+    def _lock_file(self, deadline: float) -> None:
         from filelock import lock_descriptor
 
         try:
             while True:
-                fd = keep(self._open_file())
+                fd = self._file = keep(self._open_file())
                 if lock_descriptor(fd, blocking=False) and os.fstat(fd).st_nlink:
-                    return fd
+                    return
+                self._file = None
                 close(fd)  # held by someone outside the gate, or deleted between opening and locking
                 if time.monotonic() >= deadline:
                     raise self._timed_out("another process")

@@ -10,7 +10,7 @@ from paramstore import _environment
 from paramstore._bound import Bound
 from paramstore._options import Options, check_root, find_root, needs_validation
 from paramstore._reads import Memo, Reader, Snapshot, matching_keys, reader_class
-from paramstore._values import unknown_key
+from paramstore._values import require_known, unknown_key
 from paramstore._watch import Watcher
 
 TYPE_CHECKING = False
@@ -317,16 +317,18 @@ class ParamStore(Reader):
         """Return the keys that match a shell-style pattern (``*`` crosses dots), in schema order."""
         return matching_keys(self.current()[1], pattern)
 
+    def require(self, *keys: str) -> None:
+        """Check at start, where no ``except`` hides it, that all keys exist; else ``UnknownParamError``."""
+        require_known(keys, self.current()[1])
+
     def explain(self, key: str, **context: Any) -> Explanation:
         """Return every layer's value for ``key`` in ``context``, lowest first, and the last change."""
         from paramstore._explain import explain
 
         self._place(key)
-        history = self.history(key)
+        last = next(iter(self.history(key)[-1:]), None)
         layers = self._environment, self._overrides
-        return explain(
-            self.newest()[1], key, context, self.spec(key), layers, history[-1] if history else None
-        )
+        return explain(self.newest()[1], key, context, self.spec(key), layers, last)
 
     def _place(self, key: str) -> tuple[str, str]:
         values = self.current()[1]

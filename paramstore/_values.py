@@ -165,6 +165,14 @@ def unknown_key(key: object, known: Iterable[str], stands: str = "") -> UnknownP
     return error
 
 
+def require_known(keys: Iterable[str], known: dict[str, Any]) -> None:
+    """Raise ``UnknownParamError`` for the first of ``keys`` that is not known; it names all the others."""
+    missing = [key for key in keys if key not in known]
+    if missing:
+        others = ", ".join(f"`{key}`" for key in missing[1:])
+        raise unknown_key(missing[0], known, f"Missing as well: {others}." if others else "")
+
+
 def nearest(word: str, known: Iterable[str]) -> list[str]:
     """Return up to three known words most like ``word``, best first."""
     import difflib

@@ -28,7 +28,19 @@ from paramstore.errors import ParamstoreError
 
 SOURCE = Path(__file__).resolve().parents[1]
 DISTURBING = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TERM", "PYTHONUNBUFFERED", "PYTHONIOENCODING")
-COMMANDS = ["get", "set", "list", "explain", "history", "diff", "rollback", "check", "init", "demo"]
+COMMANDS = [
+    "get",
+    "set",
+    "list",
+    "explain",
+    "history",
+    "diff",
+    "rollback",
+    "check",
+    "init",
+    "demo",
+    "migrate",
+]
 FUNDING, LIQUIDATION = "signal_weights.funding", "signal_weights.liquidation"
 KINDS: dict[str, dict[str, Any]] = {
     "text": {"type": "string", "default": "a → b"},
@@ -871,8 +883,10 @@ def test_every_command_is_there_and_has_help_with_an_example() -> None:
 
 
 def test_every_command_that_shows_data_has_json() -> None:
-    for command in set(COMMANDS) - {"demo"}:
-        assert "--json" in CliRunner().invoke(cli, [command, "--help"]).stdout, command
+    words = [[command] for command in set(COMMANDS) - {"demo", "migrate"}]
+    words += [["migrate", name] for name in cli.commands["migrate"].commands]  # type: ignore[attr-defined]
+    for each in words:
+        assert "--json" in CliRunner().invoke(cli, [*each, "--help"]).stdout, each
 
 
 def test_alone_it_shows_its_help_and_version_its_version(root: Path) -> None:

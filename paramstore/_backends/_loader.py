@@ -59,10 +59,11 @@ class Loader:
         self._start = self._bookmark()
         contents = self._read_all()
         self.journal = self._read_journal()
-        self.moved = any(_has_moved(content) for pair in contents.values() for content in pair)
+        moved = {name for name, pair in contents.items() if any(map(_has_moved, pair))}
+        self.moved = bool(moved)
         self.documents = self._documents(contents)
         digests = {name: values.digest for name, (_, values) in contents.items()}
-        if self.moved and self._bring_together(digests):
+        if moved and self._bring_together(digests, moved):
             self.moved = False
         else:
             self._settle_last_record(digests)
@@ -148,9 +149,15 @@ class Loader:
             for record in self._tail:
                 documents = apply_records(documents, [record])
                 self._remember(documents)
-        except (NeedFiles, JournalError):
+        except NeedFiles:
+            if self._tail:
+                return end  # never a later end than that of the entries seen
+            last, newest = journal.tail()
+            if newest is not None and last.plain() == end.plain():
+                self._tail = [newest]
+        except JournalError:
             end, newest = journal.tail()
-            self._tail = self._tail or ([newest] if newest is not None else [])
+            self._tail = [newest] if newest is not None else []
         return end
 
     def _remember(self, documents: Mapping[str, Document]) -> None:
@@ -168,9 +175,9 @@ class Loader:
                 found[name] = document
             else:
                 unknown[name] = schema, values
-        strange = [pair for pair in _unannounced(unknown.values(), self._tail) if not self._is_whole(pair)]
+        strange = self._unsettled(unknown.values(), self._tail)
         if strange:  # the files of the commits just before the tail have not rested yet either
-            strange = _unannounced(strange, self.backend.journal.recent())
+            strange = self._unsettled(strange, self.backend.journal.recent())
         self.settled = not strange
         for name, pair in unknown.items():
             if not self.settled and self.last is not None and pair in strange:
@@ -184,10 +191,20 @@ class Loader:
                 self.errors[error.file] = error
         return found
 
-    def _is_whole(self, pair: Contents) -> bool:
+    def _unsettled(self, pairs: Iterable[Contents], records: Iterable[Mapping[str, Any]]) -> list[Contents]:
+        """Return the pairs that may be half of a save: values that no record announces and that have not
+        rested, and schemas, which nobody announces."""
+        announced = {sums["after"] for record in records for sums in record["files"].values()}
+        return [
+            (schema, values)
+            for schema, values in pairs
+            if not self._is_whole(schema) or not (values.digest in announced or self._is_whole(values))
+        ]
+
+    def _is_whole(self, content: _files.Content) -> bool:
         """A writer, who cannot wait for a busy editor to rest, asks the kernel whether anyone has the
         file open for writing; everyone else waits until the bytes have been quiet for a while."""
-        return all(content.is_quiet() or (self._locked and _files.nobody_writes(content)) for content in pair)
+        return content.is_quiet() or (self._locked and _files.nobody_writes(content))
 
     def _parse(self, name: str, schema_content: _files.Content, content: _files.Content) -> Document:
         from paramstore import _yaml
@@ -205,7 +222,7 @@ class Loader:
         and someone has put the old values back since. Partly (several files): not settled; if it stays so,
         finish it in memory as recovery will on disk.
         """
-        if not self._tail:
+        if not self._tail or self._locked:  # a writer has recovered before it loads
             return
         files = self._tail[-1]["files"]
         now = {file: digests.get(namespace_of(file)) for file in files}
@@ -213,24 +230,56 @@ class Loader:
         if old and len(old) == len(files):
             if not self._is_published():
                 self.journal = self._before_last_record()
-        elif old and all(now[file] in (sums["before"], sums["after"]) for file, sums in files.items()):
+        elif (
+            old
+            and not self._is_published()
+            and all(now[file] in (sums["before"], sums["after"]) for file, sums in files.items())
+        ):
             self.settled = False
             self._finish_in_memory()
 
-    def _bring_together(self, digests: Mapping[str, str]) -> bool:
-        """Bring documents that were read at different moments to what stood at the end of the journal."""
-        records, end = self._tail, self.journal
-        if records:
-            sums = records[-1]["files"].items()
-            in_place = all(digests.get(namespace_of(file)) == each["after"] for file, each in sums)
-            if not in_place and not self._is_published():
-                records, end = records[:-1], self._before_last_record()
-        try:
-            found = {name: _forward(document, records) for name, document in self.documents.items()}
-        except NeedFiles:
+    def _bring_together(self, digests: Mapping[str, str], moved: set[str]) -> bool:
+        """Bring documents that were read at different moments to what stood at the end of the journal.
+
+        Only where the journal leaves no doubt: each file that moved held bytes that it knows, the last commit
+        is either in place or not begun, and no file that held still is touched.
+        """
+        standing = self._standing(digests, moved)
+        if standing is None:
             return False
+        records, end = standing
+        found = {}
+        for name, document in self.documents.items():
+            try:
+                found[name] = _forward(document, records)
+            except NeedFiles:
+                return False
+            known = name in self._believed and self._believed[name].digest == document.digest
+            if name in moved and not (known or _is_after(document, records)):
+                return False  # an edit by hand, or a commit that was taken back
+            if name not in moved and found[name] is not document:
+                return False  # someone has put it back
         self.documents, self.journal = found, end
         return True
+
+    def _standing(
+        self, digests: Mapping[str, str], moved: set[str]
+    ) -> tuple[list[dict[str, Any]], Position] | None:
+        """Return the records that stand and where they end; ``None`` while the last is neither in place nor
+        clearly not begun, or there is none."""
+        if not self._tail:
+            return None
+        last = self._tail[-1]["files"]
+        now = {file: digests.get(namespace_of(file)) for file in last}
+        if self._is_published() or all(now[file] == sums["after"] for file, sums in last.items()):
+            in_place = True
+        elif all(now[file] == sums["before"] for file, sums in last.items()):
+            in_place = False
+        else:
+            return None
+        if not self._is_published() and any(namespace_of(file) in moved for file in last):
+            return None  # in flight, and what was read of it may be older
+        return (self._tail, self.journal) if in_place else (self._tail[:-1], self._before_last_record())
 
     def _is_published(self) -> bool:
         said, end = self._published, self.journal
@@ -264,11 +313,6 @@ class Loader:
         except OSError:
             return
         _sidecar.save(self.backend.sidecar(), {"journal": self.journal.plain(), "documents": documents})
-
-
-def _unannounced(pairs: Iterable[Contents], records: Iterable[Mapping[str, Any]]) -> list[Contents]:
-    announced = {sums["after"] for record in records for sums in record["files"].values()}
-    return [pair for pair in pairs if pair[1].digest not in announced]
 
 
 def _has_moved(content: _files.Content) -> bool:
@@ -326,6 +370,10 @@ def _forward(document: Document, records: Iterable[Mapping[str, Any]]) -> Docume
     for file, record in touching[done:]:
         document = _apply(document, file, record)
     return document
+
+
+def _is_after(document: Document, records: Iterable[Mapping[str, Any]]) -> bool:
+    return any(sums["after"] == document.digest for record in records for sums in record["files"].values())
 
 
 def _all_in_one(errors: list[InvalidFileError]) -> InvalidFileError:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from paramstore import ParamStore, __version__
+from paramstore.cli._migrate import migrate
 from paramstore.cli._output import complain, put
 from paramstore.cli._past import diff, history
 from paramstore.cli._show import explain, get, list_
@@ -96,7 +97,7 @@ def cli(ctx: click.Context, root: str | None) -> None:
         put(ctx.get_help())
 
 
-for command in (get, set_, list_, explain, history, diff, rollback, check, init, demo):
+for command in (get, set_, list_, explain, history, diff, rollback, check, init, demo, migrate):
     cli.add_command(command)
 
 

@@ -1,0 +1,183 @@
+"""From literals in source to live parameters, proved: ``scan``, ``apply``, ``verify``, ``revert``, ``lint``.
+
+An annex of paramstore: it uses the public names of the store only. The code that it reads is parsed, never
+imported and never executed, except by ``verify --run``, which says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from paramstore import ParamStore
+from paramstore.errors import StoreNotFoundError
+from paramstore.migrate import _apply, _plan, _prepare, _scan, _verify
+from paramstore.migrate._plan import Plan, PlanError
+from paramstore.migrate._verify import Proof
+
+__all__ = [
+    "Applied",
+    "Plan",
+    "PlanError",
+    "Proof",
+    "apply",
+    "make_plan",
+    "prepared_diff",
+    "revert",
+    "store_of",
+    "verify",
+]
+
+
+@dataclass
+class Applied:
+    """What ``apply`` did, or would do: the unified diff of each file, and the files that it refused."""
+
+    diff: dict[str, str]
+    sites: int
+    refused: dict[str, str] = field(default_factory=dict)
+    written: bool = False
+
+
+def make_plan(
+    paths: Sequence[str], plan_path: str, every: bool = False, told: Callable[[str], None] = lambda _: None
+) -> Plan:
+    """Scan and return the plan for ``plan_path``, with a person's decisions of the plan that is there."""
+    root = os.getcwd()
+    old = _plan.read(plan_path) if os.path.exists(plan_path) else None
+    _apply.resume(plan_path)
+    own = {entry["key"].partition(".")[0]: entry["file"] for entry in old.sites} if old is not None else {}
+    tiers = ("yes", "review", "no") if every else ("yes", "review")
+    found = _scan.scan(paths, root, tiers, every, own, told)
+    relative = os.path.relpath(root, os.path.dirname(os.path.abspath(plan_path)))
+    entries = [_plan.entry_of(site) for site in found.sites()]
+    plan = Plan(relative.replace(os.sep, "/"), entries, found.skipped, plan_path)
+    return _plan.merged(old, plan, _moved(plan_path)) if old is not None else plan
+
+
+def _moved(plan_path: str) -> set[tuple[str, str]]:
+    """Return (file, key) of what ``apply`` has already moved: it stays in the plan."""
+    record = _apply.read_record(plan_path)
+    if record is None:
+        return set()
+    return {
+        (file, key)
+        for file, layers in record["files"].items()
+        for layer in layers
+        for _, _, key in layer["sites"]
+    }
+
+
+def store_of(plan: Plan, given: str | None) -> str:
+    """Return the store's directory: as given, else the one around the plan's root, else that root itself."""
+    if given is not None:
+        return os.path.abspath(given)
+    folder = os.path.abspath(plan.root)
+    while True:
+        if all(os.path.isdir(os.path.join(folder, name)) for name in ("params", "schemas")):
+            return folder
+        above = os.path.dirname(folder)
+        if above == folder:
+            return os.path.abspath(plan.root)
+        folder = above
+
+
+def apply(plan_path: str, store: str | None = None, write: bool = False) -> Applied:
+    """Rewrite what the plan accepts. Without ``write`` nothing changes. Raises ``PlanError`` or what the
+    store's rules raise; then nothing was written."""
+    _apply.resume(plan_path)
+    plan = _plan.read(plan_path)
+    record = _apply.read_record(plan_path)
+    _leave_out_applied(plan, record)
+    if record is not None and not any(entry["accept"] for entry in plan.sites):
+        return Applied({}, 0)
+    root = store_of(plan, store)
+    prepared = _prepare.prepare(plan, root)
+    result = Applied(prepared_diff(prepared), len(prepared.sites), prepared.refused)
+    if write and prepared.sites:
+        changes = _apply.changes_of(prepared, root, _apply.record_of(prepared, root, record))
+        for name in ("schemas", "params"):
+            os.makedirs(os.path.join(root, name), exist_ok=True)
+        _apply.write_all(plan_path, changes)
+        result.written = True
+    return result
+
+
+def _leave_out_applied(plan: Plan, record: dict[str, Any] | None) -> None:
+    if record is None:
+        return
+    done = {
+        (file, tuple(site))
+        for file, layers in record["files"].items()
+        for layer in layers
+        for site in layer["sites"]
+    }
+    for entry in plan.sites:
+        if (entry["file"], (entry["line"], entry["column"], entry["key"])) in done:
+            entry["accept"] = False
+
+
+def prepared_diff(prepared: _prepare.Prepared) -> dict[str, str]:
+    """Return a unified diff of each file, the store's first."""
+    import difflib
+
+    found = {}
+    for file, (before, after) in sorted(prepared.store.items()):
+        found[file] = before.decode() if before else "", after.decode()
+    for file, (source, rewritten) in sorted(prepared.sources.items()):
+        found[file] = source.text, rewritten.text
+    return {
+        file: "".join(
+            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+            for line in difflib.unified_diff(
+                old.splitlines(keepends=True), new.splitlines(keepends=True), f"a/{file}", f"b/{file}"
+            )
+        )
+        for file, (old, new) in found.items()
+        if old != new
+    }
+
+
+def _record(plan_path: str) -> dict[str, Any]:
+    _apply.resume(plan_path)
+    record = _apply.read_record(plan_path)
+    if record is None:
+        raise PlanError(
+            f"Nothing of {plan_path} was applied: run `paramstore migrate apply {plan_path} --write` first."
+        )
+    return record
+
+
+def verify(plan_path: str, run: bool = False) -> tuple[Proof, list[dict[str, Any]]]:
+    """Prove what was applied; with ``run``, import the user's modules and probe that each read is live."""
+    record = _record(plan_path)
+    plan = _plan.read(plan_path)
+    root = os.path.normpath(os.path.join(plan.root, record["store"]))
+    proof = _verify.verify(record, plan.root, _verify.store_values(_open(root)))
+    if not run:
+        return proof, []
+    from paramstore.migrate._probe import probe
+
+    return proof, probe(record, plan.sites, plan.root, root)
+
+
+def _open(root: str) -> ParamStore:
+    if not all(os.path.isdir(os.path.join(root, name)) for name in ("params", "schemas")):
+        raise StoreNotFoundError(f"{root} holds no params/ and schemas/, where the plan was applied.")
+    return ParamStore(root, environ={})
+
+
+def revert(plan_path: str, write: bool = False) -> list[str]:
+    """Put today's values back into the source as literals; the store keeps its files. Returns the files."""
+    record = _record(plan_path)
+    plan = _plan.read(plan_path)
+    root = os.path.normpath(os.path.join(plan.root, record["store"]))
+    changes = _verify.reverted(record, plan.root, _verify.store_values(_open(root)))
+    if write:
+        path = os.path.abspath(plan_path + _apply.RECORD)
+        with open(path, "rb") as stream:
+            gone = _apply.Change(path, stream.read(), None)
+        _apply.write_all(plan_path, [*changes, gone])
+    return sorted(record["files"])

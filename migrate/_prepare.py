@@ -1,0 +1,178 @@
+"""What ``apply`` would write, in memory, proved before a byte is on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from paramstore.authoring import Parameter, namespace_files
+from paramstore.errors import ParamstoreError
+from paramstore.migrate._constraints import shown
+from paramstore.migrate._plan import EDITABLE, Plan, PlanError
+from paramstore.migrate._prove import inverses
+from paramstore.migrate._reads import Read
+from paramstore.migrate._rewrite import Rewritten, rewrite
+from paramstore.migrate._scan import Scan, named, scan
+from paramstore.migrate._sites import Site
+from paramstore.migrate._source import Source, Unreadable, read
+
+
+@dataclass
+class Prepared:
+    """``sources`` maps each file to its old source and its rewriting; ``store`` the store's files to their
+    bytes (None where there was no file) before and after; ``refused`` files to the reason."""
+
+    plan: Plan
+    sites: list[Site]
+    sources: dict[str, tuple[Source, Rewritten]] = field(default_factory=dict)
+    store: dict[str, tuple[bytes | None, bytes]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def prepare(plan: Plan, store_root: str) -> Prepared:
+    """Rewrite all accepted sites in memory. Raises ``PlanError`` or what the store's rules raise; a file
+    that has changed since the scan is in ``refused``, and nothing of it moves."""
+    accepted = [entry for entry in plan.sites if entry["accept"]]
+    if not accepted:
+        raise PlanError(
+            "No site is accepted: set `accept: true` where a literal shall move. Nothing was written."
+        )
+    found, refused = _scanned_again(plan, accepted)
+    sites = _matched(plan, found, refused)
+    _check_keys(sites)
+    prepared = Prepared(plan, sites, refused=refused)
+    _rewrite_all(prepared, _reads_of(sites))
+    prepared.store = _store_files(sites, store_root)
+    prepared.values = {site.key: site.value for site in sites}
+    for file, (source, rewritten) in prepared.sources.items():
+        if problems := inverses(source, rewritten, prepared.values):
+            raise PlanError(
+                f"{file}: the rewriting does not prove right ({problems[0]}). Nothing was written."
+            )
+    return prepared
+
+
+def _scanned_again(plan: Plan, accepted: list[dict[str, Any]]) -> tuple[Scan, dict[str, str]]:
+    """Scan the plan's files again: only what the plan saw may be rewritten."""
+    refused: dict[str, str] = {}
+    sums = {entry["file"]: entry.get("sha256", "") for entry in accepted}
+    files = sorted({entry["file"] for entry in accepted})
+    others = {file for entry in accepted for file in (entry.get("reads") or {}).get("in", ())}
+    for file in files:
+        try:
+            with open(os.path.join(plan.root, file), "rb") as stream:
+                now = hashlib.sha256(stream.read()).hexdigest()
+        except OSError as error:
+            refused[file] = f"cannot be read: {error.strerror}"
+            continue
+        if now != sums[file]:
+            refused[file] = (
+                "has changed since the scan. Scan again with the same plan: your decisions are kept"
+            )
+    namespaces = {entry["key"].partition(".")[0]: entry["file"] for entry in plan.sites}
+    paths = [os.path.join(plan.root, file) for file in sorted({*files, *others} - refused.keys())]
+    return scan(paths, plan.root, ("yes", "review", "no"), True, namespaces), refused
+
+
+def _matched(plan: Plan, found: Scan, refused: Mapping[str, str]) -> list[Site]:
+    """Return the accepted sites as the scan sees them, with what the plan's reader decided."""
+    sites = {(site.file, site.line, site.column): site for site in found.sites()}
+    result = []
+    for entry in plan.sites:
+        if not entry["accept"] or entry["file"] in refused:
+            continue
+        site = sites.get((entry["file"], entry["line"], entry["column"]))
+        if site is None or site.literal != entry["literal"]:
+            raise PlanError(
+                f"{entry['file']}:{entry['line']}: the plan's literal {entry['literal']!r} is not there. Scan again. "
+                "Nothing was written."
+            )
+        if site.tier == "no" and site.tier_why and entry.get("tier") != "no":
+            raise PlanError(
+                f"{entry['file']}:{entry['line']}: {site.literal} {site.tier_why}. Nothing was written."
+            )
+        for name in EDITABLE:
+            if name in entry:
+                setattr(site, name, entry[name])
+        result.append(site)
+    return result
+
+
+def _check_keys(sites: list[Site]) -> None:
+    known: dict[str, Site] = {}
+    for site in sites:
+        first = known.setdefault(site.key, site)
+        if type(first.value) is not type(site.value) or first.value != site.value:
+            raise PlanError(
+                f"`{site.key}` is {first.literal} at {first.file}:{first.line} and {site.literal} at {site.file}:{site.line}: "
+                "one parameter has one value. Give one of them another key. Nothing was written."
+            )
+        if len(site.key.split(".")) < 2 or "" in site.key.split("."):
+            raise PlanError(
+                f"`{site.key}` ({site.file}:{site.line}) is no key: use `namespace.name`. Nothing was written."
+            )
+
+
+def _reads_of(sites: list[Site]) -> dict[str, list[tuple[Site, Read]]]:
+    by_file: dict[str, list[tuple[Site, Read]]] = {}
+    for site in sites:
+        for each in site.reads:
+            by_file.setdefault(each.file, []).append((site, each))
+    return by_file
+
+
+def _rewrite_all(prepared: Prepared, reads: Mapping[str, list[tuple[Site, Read]]]) -> None:
+    own: dict[str, list[Site]] = {}
+    for site in prepared.sites:
+        own.setdefault(site.file, []).append(site)
+    for file in sorted({*own, *reads}):
+        try:
+            source = named(read(os.path.join(prepared.plan.root, file)), file)
+        except Unreadable as why:
+            raise PlanError(f"{file} {why}. Nothing was written.") from None
+        rewritten = rewrite(source, own.get(file, []), reads.get(file, []))
+        try:
+            source.encode(rewritten.text)
+        except UnicodeEncodeError as error:
+            raise PlanError(
+                f"{file}: a key cannot be written in {source.encoding}: {error}. Nothing was written."
+            ) from None
+        prepared.sources[file] = source, rewritten
+
+
+def _store_files(sites: list[Site], root: str) -> dict[str, tuple[bytes | None, bytes]]:
+    namespaces: dict[str, dict[str, Site]] = {}
+    for site in sites:
+        namespaces.setdefault(site.namespace, {}).setdefault(site.key, site)
+    found: dict[str, tuple[bytes | None, bytes]] = {}
+    for namespace, members in namespaces.items():
+        old = _bytes(root, f"schemas/{namespace}.schema.json"), _bytes(root, f"params/{namespace}.yaml")
+        existing = (old[0], old[1]) if old[0] is not None and old[1] is not None else None
+        parameters = [_parameter(site) for site in members.values()]
+        rules = shown({site.path: site.value for site in members.values()})
+        try:
+            files = namespace_files(namespace, parameters, rules, existing)
+        except ParamstoreError as error:
+            raise PlanError(f"Namespace `{namespace}`: {error}") from None
+        for file, raw in files.items():
+            found[file] = _bytes(root, file), raw
+    return found
+
+
+def _parameter(site: Site) -> Parameter:
+    return Parameter(
+        site.path, site.value, site.type, site.minimum, site.maximum, site.unit,
+        site.description or f"{site.shape.capitalize()} in {site.file}.",
+    )  # fmt: skip
+
+
+def _bytes(root: str, file: str) -> bytes | None:
+    try:
+        with open(os.path.join(root, file), "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,163 @@
+"""Two inverses that prove a rewriting: literals put back give the old bytes, the store's values the old tree."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from paramstore.migrate._rewrite import Edit, Rewritten, new_spans
+from paramstore.migrate._source import Source, Unreadable, read
+
+
+def inverses(source: Source, rewritten: Rewritten, values: Mapping[str, Any]) -> list[str]:
+    """Return what does not hold of both inverses; nothing if the rewriting is proved."""
+    problems = []
+    back = byte_inverse(rewritten.text, rewritten.edits)
+    if back != source.text:
+        problems.append("putting the literals back does not give the old bytes")
+    try:
+        tree = read(source.path, source.encode(rewritten.text)).tree
+    except Unreadable as why:
+        return [*problems, f"the new text {why}"]
+    found = tree_inverse(source, tree, rewritten.text, rewritten.edits, rewritten.alias, values)
+    return problems + found
+
+
+def byte_inverse(text: str, edits: list[Edit]) -> str:
+    """Return the new text with each edit's old text put back."""
+    parts, done = [], 0
+    for edit, (start, end) in zip(edits, new_spans(edits), strict=True):
+        parts += [text[done:start], edit.old]
+        done = end
+    return "".join([*parts, text[done:]])
+
+
+def tree_inverse(
+    old: Source, tree: ast.Module, text: str, edits: list[Edit], alias: str, values: Mapping[str, Any]
+) -> list[str]:
+    """Return where the new tree, each read replaced by the store's value, differs from the old one."""
+    spans = {span: edit for edit, span in zip(edits, new_spans(edits), strict=True)}
+    new = Source("", b"", text, "utf-8", False, tree)
+    restored = _Restorer(new, spans, alias, values)
+    body = restored.visit(tree)
+    if restored.problems:
+        return restored.problems
+    return [] if ast.dump(body) == ast.dump(old.tree) else [_difference(old.tree, body)]
+
+
+class _Restorer(ast.NodeTransformer):
+    """Replaces reads by values. It knows each read by its place; what stands there must be what was put."""
+
+    def __init__(
+        self, source: Source, spans: Mapping[tuple[int, int], Edit], alias: str, values: Mapping[str, Any]
+    ) -> None:
+        self._source, self._alias, self._values = source, alias, values
+        self._by_end = {end: (start, edit) for (start, end), edit in spans.items()}
+        self._inserted = [
+            (start, end) for (start, end), edit in spans.items() if edit.kind in ("import", "body")
+        ]
+        self._defaults = {end: edit for (_, end), edit in spans.items() if edit.kind == "default"}
+        self._left = {
+            end for (_, end), edit in spans.items() if edit.kind in ("value", "section", "read", "default")
+        }
+        self.problems: list[str] = []
+
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, ast.Module):
+            found = super().visit(node)
+            if self._left:
+                self.problems.append(f"{len(self._left)} of the reads are not where they were put")
+            return found
+        if isinstance(node, ast.stmt) and self._is_inserted(node):
+            return None
+        if isinstance(node, ast.Call) and (value := self._read(node)) is not None:
+            return value
+        if isinstance(node, ast.Constant) and node.value is ...:
+            end = self._source.span(node)[1]
+            if end in self._defaults:
+                self._left.discard(end)
+                return self._value(self._defaults[end].key)
+        return super().visit(node)
+
+    def _is_inserted(self, node: ast.stmt) -> bool:
+        start, end = self._source.span(node)
+        return any(first <= start and end <= last for first, last in self._inserted)
+
+    def _read(self, node: ast.Call) -> ast.expr | None:
+        function = node.func
+        if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)):
+            return None
+        if (
+            function.value.id != self._alias
+            or function.attr not in ("get", "section", "live")
+            or len(node.args) != 1
+        ):
+            return None
+        end = self._source.span(node)[1]
+        place = self._by_end.get(end)
+        if place is None or end not in self._left:
+            return None
+        edit, argument = place[1], node.args[0]
+        if not (isinstance(argument, ast.Constant) and argument.value == edit.key):
+            self.problems.append(f"`{edit.key}` is read under another name")
+            return None
+        self._left.discard(end)
+        if edit.kind == "read":
+            return ast.parse(edit.old, mode="eval").body
+        return self._section(edit) if edit.kind == "section" else self._value(edit.key)
+
+    def _value(self, key: str) -> ast.expr:
+        if key not in self._values:
+            self.problems.append(f"`{key}` is not in the store")
+            return ast.Constant(None)
+        return node_of(self._values[key])
+
+    def _section(self, edit: Edit) -> ast.expr:
+        """Return the dictionary that the store's values below a prefix make, in the order of the old one."""
+        return self._filled(ast.parse(edit.old, mode="eval").body, edit.key)
+
+    def _filled(self, node: ast.expr, prefix: str) -> ast.expr:
+        if not isinstance(node, ast.Dict):
+            return self._value(prefix)
+        names = [str(key.value) for key in node.keys if isinstance(key, ast.Constant)]
+        below = f"{prefix}."
+        stored = [key[len(below) :].partition(".")[0] for key in self._values if key.startswith(below)]
+        if list(dict.fromkeys(stored)) != names:
+            self.problems.append(f"`{prefix}` has other entries, or another order, in the store")
+            return node
+        inner = [
+            self._filled(value, f"{prefix}.{name}") for name, value in zip(names, node.values, strict=True)
+        ]
+        return ast.Dict(node.keys, inner)
+
+
+def node_of(value: Any) -> ast.expr:
+    """Return the syntax tree of a plain value, as the parser would make it."""
+    if isinstance(value, tuple):
+        return ast.Tuple([node_of(item) for item in value], ast.Load())
+    if isinstance(value, list):
+        return ast.List([node_of(item) for item in value], ast.Load())
+    if type(value) in (int, float) and (value < 0 or str(value) == "-0.0"):
+        return ast.UnaryOp(ast.USub(), ast.Constant(-value))
+    return ast.Constant(value)
+
+
+def _difference(old: ast.AST, new: ast.AST) -> str:
+    """Return a sentence about the first place in which two trees differ."""
+    if type(old) is not type(new):
+        return f"line {getattr(old, 'lineno', '?')}: {type(old).__name__} became {type(new).__name__}"
+    for name in old._fields:
+        a, b = getattr(old, name, None), getattr(new, name, None)
+        if isinstance(a, ast.AST) and isinstance(b, ast.AST):
+            if ast.dump(a) != ast.dump(b):
+                return _difference(a, b)
+        elif isinstance(a, list) and isinstance(b, list):
+            for x, y in zip(a, b, strict=False):
+                if isinstance(x, ast.AST) and isinstance(y, ast.AST) and ast.dump(x) != ast.dump(y):
+                    return _difference(x, y)
+            if len(a) != len(b):
+                return f"line {getattr(old, 'lineno', '?')}: {len(a)} became {len(b)} in `{name}`"
+        elif a != b or type(a) is not type(b):
+            return f"line {getattr(old, 'lineno', '?')}: {a!r} became {b!r}"
+    return "they differ"

@@ -1,0 +1,176 @@
+"""Many files: which to read, what each holds, and what they read of each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from paramstore.migrate._analyse import Analysed, analyse, decide, decide_attribute
+from paramstore.migrate._names import namespace_of
+from paramstore.migrate._reads import Read
+from paramstore.migrate._sites import LEAF, NAME, SECTION, Site
+from paramstore.migrate._source import Source, Unreadable, read
+
+SKIPPED_FOLDERS = frozenset(
+    {
+        "node_modules",
+        "site-packages",
+        "__pycache__",
+        "venv",
+        "env",
+        "build",
+        "dist",
+        "tests",
+        "test",
+        "migrations",
+    }
+)
+
+
+@dataclass
+class Scan:
+    """``files`` by path relative to the root, sorted; ``skipped`` maps what could not be read to the reason."""
+
+    files: dict[str, Analysed] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def sites(self) -> list[Site]:
+        return [site for file in sorted(self.files) for site in self.files[file].sites]
+
+
+def python_files(paths: Sequence[str], every: bool, skipped: dict[str, str]) -> Iterator[str]:
+    """Yield the Python files named or below directories named, sorted, each once; links are not followed.
+
+    Hidden directories, environments and tests are left out unless ``every``.
+    """
+    seen: set[str] = set()
+    for path in paths:
+        if not os.path.isdir(path):
+            if path not in seen:
+                seen.add(path)
+                yield path
+            continue
+        for folder, names, files in os.walk(path, onerror=lambda error: _note(skipped, error)):
+            names[:] = sorted(
+                name for name in names if every or not (name.startswith(".") or name in SKIPPED_FOLDERS)
+            )
+            names[:] = [
+                name for name in names if not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
+            ]
+            for name in sorted(files):
+                file = os.path.normpath(os.path.join(folder, name))
+                if name.endswith(".py") and file not in seen and (every or not _is_test(name)):
+                    seen.add(file)
+                    yield file
+
+
+def _note(skipped: dict[str, str], error: OSError) -> None:
+    skipped[str(error.filename)] = f"cannot be read: {error.strerror}"
+
+
+def _is_test(name: str) -> bool:
+    return name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py"
+
+
+def scan(
+    paths: Sequence[str],
+    root: str,
+    tiers: tuple[str, ...] = ("yes", "review"),
+    every: bool = False,
+    namespaces: dict[str, str] | None = None,
+    told: Callable[[str], None] = lambda _: None,
+) -> Scan:
+    """Scan files and directories. Nothing is imported or run; what cannot be parsed is in ``skipped``.
+
+    ``namespaces`` maps namespaces already given to files; ``told`` is called with each file's name.
+    """
+    found = Scan()
+    taken = dict(namespaces or {})
+    own = {file: name for name, file in taken.items()}
+    for path in sorted(python_files(paths, every, found.skipped), key=lambda p: relative(p, root)):
+        file = relative(path, root)
+        told(file)
+        try:
+            source = named(read(path), file)
+        except Unreadable as why:
+            found.skipped[file] = str(why)
+            continue
+        namespace = own.get(file) or namespace_of(file, taken)
+        found.files[file] = analyse(source, file, namespace, tiers)
+    _join(found)
+    return found
+
+
+def relative(path: str, root: str) -> str:
+    return os.path.relpath(path, root).replace(os.sep, "/")
+
+
+def named(source: Source, file: str) -> Source:
+    return replace(source, path=file)
+
+
+# -- what files read of each other -----------------------------------------------------------------
+
+
+def _join(found: Scan) -> None:
+    """Add the uses of each module-level name in other files, and judge its liveness again with them."""
+    names: dict[tuple[str, str], list[Site]] = {}
+    for file, analysed in found.files.items():
+        for site in analysed.sites:
+            if site.name and site.shape.startswith("module"):
+                names.setdefault((file, site.name), []).append(site)
+    if not names:
+        return
+    modules = _Modules(found.files)
+    outside: dict[tuple[str, str], list[Read]] = {}
+    for file, analysed in found.files.items():
+        for (module, name), reads in analysed.taken.items():
+            target = modules.file(module, file)
+            if target is not None and target != file and (target, name) in names:
+                outside.setdefault((target, name), []).extend(reads)
+        for module, uses in analysed.stars.items():
+            target = modules.file(module, file)
+            for name, reads in uses.items():
+                if target is not None and (target, name) in names:
+                    outside.setdefault((target, name), []).extend(reads)
+    for key, reads in outside.items():
+        for site in names[key]:
+            _add(site, reads)
+
+
+def _add(site: Site, reads: list[Read]) -> None:
+    inside = site.reads if site.keep != SECTION else []
+    if site.keep == NAME:
+        site.reads = [*site.reads, *[read for read in reads if read.kind != "store"]]
+    elif site.keep == LEAF:
+        site.reads = [*site.reads, *[r for r in reads if r.path == site.group_path and r.kind == "load"]]
+    if site.liveness in ("live", "dead"):
+        (decide if site.shape.startswith("module") else decide_attribute)(site, [*inside, *reads])
+        site.accept = site.tier == "yes" and site.liveness == "live"
+
+
+class _Modules:
+    """Finds the file that an import statement means, among the files scanned."""
+
+    def __init__(self, files: dict[str, Analysed]) -> None:
+        self._by_name: dict[str, set[str]] = {}
+        for file in files:
+            parts = file.removesuffix(".py").removesuffix("/__init__").split("/")
+            for first in range(len(parts)):
+                self._by_name.setdefault(".".join(parts[first:]), set()).add(file)
+
+    def file(self, module: str, importer: str) -> str | None:
+        level = len(module) - len(module.lstrip("."))
+        folder = importer.split("/")[:-1]
+        if level:
+            base = folder[: len(folder) - (level - 1)]
+            dotted = ".".join([*base, *([module[level:]] if module[level:] else [])])
+            candidates = self._by_name.get(dotted, set())
+            return next((f for f in candidates if f.split("/")[: len(base)] == base), None)
+        candidates = self._by_name.get(module, set())
+        if len(candidates) <= 1:
+            return next(iter(candidates), None)
+        near = [file for file in candidates if file.split("/")[:-1] == folder]
+        exact = [file for file in candidates if file.removesuffix(".py").replace("/", ".") == module]
+        return next(iter(exact or near), None)

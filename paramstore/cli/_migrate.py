@@ -1,0 +1,288 @@
+"""From literals in source to live parameters: ``migrate scan apply verify revert lint import``."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from paramstore import __version__
+from paramstore.cli._output import Row, at_terminal, complain, patience, print_json, put, say, table
+from paramstore.cli._shared import json_option
+
+PLAN = click.argument("plan", metavar="PLAN")
+STYLES = {"yes": "", "review": "dim", "no": "dim"}
+FORMATS = click.Choice(["table", "json", "sarif"])
+
+
+@click.group(
+    short_help="Move literals of existing code into the store.", epilog="Example: paramstore migrate scan src"
+)
+def migrate() -> None:
+    """Move hardcoded numbers out of source into the store, with proof that behaviour stays.
+
+    scan writes a plan, apply shows and makes the change, verify proves it, revert takes it back, lint finds
+    what is new. The code is parsed only; nothing is imported, except by `verify --run`.
+    """
+
+
+@migrate.command(
+    short_help="Find literals and write a plan.",
+    epilog="Example: paramstore migrate scan src --plan plan.yaml",
+)
+@click.argument("sources", nargs=-1, required=True, metavar="SRC...", type=click.Path(exists=True))
+@click.option(
+    "--plan",
+    "plan_path",
+    default="plan.yaml",
+    show_default=True,
+    metavar="FILE",
+    help="The plan to write, or to merge with.",
+)
+@click.option("--all", "every", is_flag=True, help="Also what is no tunable, tests and hidden directories.")
+@click.option("--format", "form", type=FORMATS, default="table", show_default=True, help="What to print.")
+@json_option
+def scan(sources: tuple[str, ...], plan_path: str, every: bool, form: str, as_json: bool) -> None:
+    """Find the literals in SRC that may move, and write them to a plan for you to read and edit.
+
+    A plan that exists is merged: what you decided in it stays.
+    """
+    from paramstore.migrate import _plan, make_plan
+    from paramstore.migrate._report import sarif
+
+    with patience("scanning") as advance:
+        plan = make_plan(list(sources), plan_path, every, lambda _: advance())
+    _write(plan_path, _plan.text_of(plan, os.path.basename(plan_path)))
+    if as_json or form == "json":
+        print_json({"plan": plan_path, "sites": plan.sites, "skipped": plan.skipped})
+    elif form == "sarif":
+        print_json(sarif(plan.sites, __version__))
+    else:
+        _show_plan(plan.sites, plan.skipped, plan_path)
+
+
+def _write(path: str, text: str) -> None:
+    temporary = f"{path}.new"
+    with open(temporary, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    os.replace(temporary, path)
+
+
+def _show_plan(sites: list[dict[str, Any]], skipped: dict[str, str], path: str) -> None:
+    by_file: dict[str, list[dict[str, Any]]] = {}
+    for site in sites:
+        by_file.setdefault(site["file"], []).append(site)
+    for file, members in by_file.items():
+        say(file, "bold")
+        rows = [Row(tuple(_cells(site)), STYLES[site["tier"]]) for site in members]
+        table([">line", ">literal", "~key", "shape", "tier", "liveness", "move"], rows)
+        say()
+    for file, why in sorted(skipped.items()):
+        say(f"not scanned: {file} {why}", "yellow")
+    counts = {tier: sum(site["tier"] == tier for site in sites) for tier in ("yes", "review", "no")}
+    accepted = sum(site["accept"] for site in sites)
+    say(
+        f"{len(sites)} sites in {len(by_file)} files: "
+        + ", ".join(f"{n} {tier}" for tier, n in counts.items() if n)
+    )
+    say(f"{accepted} accepted. Next: read and edit {path}, then `paramstore migrate apply {path}`.")
+
+
+def _cells(site: dict[str, Any]) -> list[str]:
+    literal = " ".join(site["literal"].split())
+    short = literal if len(literal) <= 24 else f"{literal[:23]}…"
+    return [
+        str(site["line"]),
+        short,
+        site["key"],
+        site["shape"],
+        site["tier"],
+        site["liveness"],
+        "yes" if site["accept"] else "",
+    ]
+
+
+@migrate.command(
+    short_help="Show or make the change that a plan asks for.",
+    epilog="Example: paramstore migrate apply plan.yaml --write",
+)
+@PLAN
+@click.option("--write", is_flag=True, help="Write schemas, values and sources: all of them or none.")
+@json_option
+@click.pass_context
+def apply(ctx: click.Context, plan: str, write: bool, as_json: bool) -> None:
+    """Show the diff of what PLAN accepts; with --write, make it.
+
+    Exits 1 when a file was refused because it has changed since the scan.
+    """
+    from paramstore.migrate import apply as run
+
+    done = run(plan, ctx.find_root().params["root"], write)
+    if as_json:
+        print_json({"written": done.written, "sites": done.sites, "refused": done.refused, "diff": done.diff})
+    else:
+        for text in done.diff.values():
+            _show_diff(text)
+        for file, why in sorted(done.refused.items()):
+            complain(f"{file} {why}.")
+        if not done.sites:
+            say("Nothing is left to move.")
+        elif done.written:
+            say(
+                f"{done.sites} literals moved, {len(done.diff)} files written. Next: `paramstore migrate verify {plan}`.",
+                "bold green",
+            )
+        else:
+            say(
+                f"{done.sites} literals would move, {len(done.diff)} files change. Nothing was written; --write does it."
+            )
+    ctx.exit(1 if done.refused else 0)
+
+
+def _show_diff(text: str) -> None:
+    if not at_terminal():
+        put(text.rstrip("\n"))
+        return
+    for line in text.splitlines():
+        style = (
+            "green"
+            if line.startswith("+")
+            else "red"
+            if line.startswith("-")
+            else "cyan"
+            if line.startswith("@")
+            else ""
+        )
+        say(line, style)
+
+
+@migrate.command(
+    short_help="Prove that what was applied changes nothing.",
+    epilog="Example: paramstore migrate verify plan.yaml --run",
+)
+@PLAN
+@click.option("--run", is_flag=True, help="IMPORT AND RUN your modules, to see each read follow a commit.")
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, plan: str, run: bool, as_json: bool) -> None:
+    """Prove PLAN: the literals put back give the original bytes, and the store's values the original code.
+
+    With --run each rewritten module is imported in a process of its own, a copy of the store is changed by
+    another process, and the next read must see it. Exits 1 when something does not hold.
+    """
+    from paramstore.migrate import verify as prove
+
+    proof, probes = prove(plan, run)
+    wrong = [each for each in probes if each["problem"]]
+    if as_json:
+        print_json(
+            {
+                "ok": not (proof.problems or wrong),
+                "proved": proof.proved,
+                "problems": proof.problems,
+                "probes": probes,
+            }
+        )
+    else:
+        _show_proof(proof.proved, proof.problems, probes, wrong)
+    ctx.exit(1 if proof.problems or wrong else 0)
+
+
+def _show_proof(
+    proved: list[str],
+    problems: dict[str, list[str]],
+    probes: list[dict[str, Any]],
+    wrong: list[dict[str, Any]],
+) -> None:
+    for file, found in problems.items():
+        for problem in found:
+            say(f"{file}: {problem}", "red")
+    for text in dict.fromkeys(f"{each['file']}: `{each['key']}`: {each['problem']}" for each in wrong):
+        say(text, "red")
+    if proved:
+        say(
+            f"{len(proved)} files: bytes and syntax tree are those of the literals, with the store's values",
+            "green",
+        )
+    if probes:
+        live = sum(each["live"] for each in probes)
+        say(
+            f"{len(probes)} reads probed: {live} follow a commit, {len(probes) - live - len(wrong)} do not, as the plan says"
+        )
+    if problems or wrong:
+        say(f"{len(problems) + len(wrong)} findings", "bold red")
+
+
+@migrate.command(
+    short_help="Take it back: today's values as literals.",
+    epilog="Example: paramstore migrate revert plan.yaml --write",
+)
+@PLAN
+@click.option("--write", is_flag=True, help="Write the sources: all of them or none.")
+@json_option
+def revert(plan: str, write: bool, as_json: bool) -> None:
+    """Put the store's values of today back into the source as literals. The store keeps its files."""
+    from paramstore.migrate import revert as back
+
+    files = back(plan, write)
+    if as_json:
+        print_json({"written": write, "files": files})
+    else:
+        for file in files:
+            say(f"  {'reverted' if write else 'would revert'} {file}")
+        if not write:
+            say("Nothing was written; --write does it.")
+
+
+@migrate.command(
+    short_help="Find new hardcoded tunables.", epilog="Example: paramstore migrate lint src --plan plan.yaml"
+)
+@click.argument("sources", nargs=-1, required=True, metavar="SRC...", type=click.Path(exists=True))
+@click.option(
+    "--plan",
+    "plan_path",
+    metavar="FILE",
+    help="What is known: all that this plan lists. Default: plan.yaml, if there is one.",
+)
+@click.option("--strict", is_flag=True, help="Also what is in tier `review`.")
+@click.option("--format", "form", type=FORMATS, default="table", help="What to print.")
+@json_option
+@click.pass_context
+def lint(
+    ctx: click.Context,
+    sources: tuple[str, ...],
+    plan_path: str | None,
+    strict: bool,
+    form: str,
+    as_json: bool,
+) -> None:
+    """List literals that look tunable and are not in the plan; exit 1 if there are any.
+
+    `# paramstore: ignore[reason]` on its line keeps a literal where it is.
+    """
+    from paramstore.migrate import _plan
+    from paramstore.migrate._lint import lint as check
+    from paramstore.migrate._report import sarif
+
+    if plan_path is None and os.path.exists("plan.yaml"):
+        plan_path = "plan.yaml"
+    plan = _plan.read(plan_path) if plan_path is not None else None
+    found, skipped = check(list(sources), os.getcwd(), plan, ("yes", "review") if strict else ("yes",))
+    if as_json or form == "json":
+        print_json({"ok": not found, "sites": found, "skipped": skipped})
+    elif form == "sarif":
+        print_json(sarif(found, __version__))
+    else:
+        for site in found:
+            say(
+                f"{site['file']}:{site['line']}: {' '.join(site['literal'].split())} could be `{site['key']}` ({site['tier_why']})"
+            )
+        for file, why in sorted(skipped.items()):
+            say(f"not scanned: {file} {why}", "yellow")
+        say(
+            f"{len(found)} new hardcoded tunable{'s' * (len(found) != 1)}"
+            if found
+            else "no new hardcoded tunables"
+        )
+    ctx.exit(1 if found else 0)
