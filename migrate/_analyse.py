@@ -104,6 +104,8 @@ class _File:
         verdict = judge(found, local, around)
         if verdict.tier != "no" and found.path and not can_be_path(found.path):
             return Verdict("no", f"`{'.'.join(found.path)}` cannot be a key")
+        if verdict.tier != "no" and (ignored := IGNORE.search(self.source.line_text(found.node.lineno))):
+            return Verdict("no", f"is ignored: {ignored.group(1) or 'no reason given'}")
         return verdict
 
     def _site(self, found: Found, verdict: Verdict, path: tuple[str, ...]) -> Site:
@@ -112,9 +114,6 @@ class _File:
         value = value_of(node) if not found.never else None
         words = [word for part in path for word in parts(part)]
         low, high, why = bounds_of(value, words) if value is not None else (None, None, "")
-        ignored = IGNORE.search(source.line_text(node.lineno)) if verdict.tier != "no" else None
-        if ignored:
-            verdict = Verdict("no", f"is ignored: {ignored.group(1) or 'no reason given'}")
         site = Site(
             file=self.file, line=node.lineno, column=node.col_offset, start=start, end=end, literal=source.text[start:end],
             value=value, shape=found.shape, scope=".".join(scope.name for scope in found.scope),

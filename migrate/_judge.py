@@ -9,13 +9,13 @@ from typing import Any
 
 from paramstore.migrate._facts import Node, When, number_value
 from paramstore.migrate._shapes import SEQUENCES, Found
-from paramstore.migrate._words import PLUMBING, PLUMBING_CALLS, TUNABLE, unit_of
+from paramstore.migrate._words import PLUMBING, PLUMBING_CALLS, is_tunable, unit_of
 
 PLAIN = (0, 1, -1, 2)  # so common in code that only a name makes them tunable
 CONVERSIONS = (60, 24, 365, 252, 1000, 3600, 86400, 10000, 1_000_000, 1_000_000_000, 100, 7, 10)
 SENTINELS = (999, -999, 9999, -9999, 99999, -99999, 999999, -999999)
 NAMED = ("module scalar", "class attribute", "dataclass field", "module dict", "class dict", "module table",
-         "class table", "default_factory", "default argument")  # fmt: skip
+         "class table", "default_factory", "default argument", "lambda default")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def judge(found: Found, local_words: list[str], scope_words: list[str]) -> Verdi
     if value in SENTINELS:
         return Verdict("no", f"{value!r} stands for no value at all")
     table = isinstance(value, (list, tuple))
-    good = [word for word in local_words if word in TUNABLE]
+    good = [word for word in local_words if is_tunable(word)]
     bad = [word for word in local_words if word in PLUMBING]
     if found.partner in PLUMBING_CALLS and found.shape in ("argument", "keyword argument"):
         return Verdict("no", f"is an argument of `{found.partner}`")
@@ -60,7 +60,7 @@ def judge(found: Found, local_words: list[str], scope_words: list[str]) -> Verdi
             type(value) is float and value > 0 and found.shape in ("comparison", "fallback")
         )
         return Verdict("review" if good and maybe else "no", f"{value!r} is common in any code")
-    return _by_name(found, good, [word for word in scope_words if word in TUNABLE], value)
+    return _by_name(found, good, [word for word in scope_words if is_tunable(word)], value)
 
 
 def _by_name(found: Found, good: list[str], around: list[str], value: Any) -> Verdict:

@@ -109,6 +109,8 @@ def _describe(node: Node, group: Node | None, path: tuple[str, ...]) -> Found:
     _by_parent(found, outer, parent, words)
     if type(node) in SEQUENCES and not _is_data(node):
         found.never = found.never or "stands in a list with code in it"
+    if "\0" in path and found.shape in ("module dict", "class dict", "module table", "class table"):
+        found.shape = "module expression"  # below a key that is no text: it cannot be told where it is read
     if type(outer) is ast.Dict and outer is found.group and found.shape not in ("module dict", "class dict"):
         found.group = None
     return found

@@ -81,6 +81,10 @@ def snake(name: str) -> str:
     return "_".join(parts(name))
 
 
+def is_tunable(word: str) -> bool:
+    return word in TUNABLE or word.removesuffix("s") in TUNABLE
+
+
 def unit_of(words: list[str]) -> str:
     """Return the unit that a name tells, else an empty text. The last word that tells one decides."""
     for word in reversed(words):

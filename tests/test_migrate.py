@@ -402,15 +402,15 @@ def test_descriptions_come_from_the_comments(call: Call, tmp_path: Path) -> None
 
 
 def test_the_alias_collides_with_nothing(call: Call, tmp_path: Path) -> None:
-    source = "def f(params, size):\n    _params = 2\n    if size > 0.5:\n        return params.get('a', 0.3) * _params\n    return size\n"
+    source = "def f(params, size):\n    _params = 2\n    if size > 0.5:\n        return params.get('min_score', 0.3) * _params\n    return size\n"
     write(tmp_path, "bot.py", source)
-    wanted = evaluate(tmp_path, "f({}, 1), f({'a': 5}, 1), f({}, 0)")
+    wanted = evaluate(tmp_path, "f({}, 1), f({'min_score': 5}, 1), f({}, 0)")
     call("scan", "bot.py")
     rewrite_plan(tmp_path, accept_what_is_live)
     call("apply", "plan.yaml", "--write")
     text = (tmp_path / "bot.py").read_text()
-    assert "import params as live_params" in text and "params.get('a', live_params.get(" in text
-    assert evaluate(tmp_path, "f({}, 1), f({'a': 5}, 1), f({}, 0)") == wanted
+    assert "import params as live_params" in text and "params.get('min_score', live_params.get(" in text
+    assert evaluate(tmp_path, "f({}, 1), f({'min_score': 5}, 1), f({}, 0)") == wanted
 
 
 def test_a_missing_key_is_told_at_import_not_in_a_broad_except(call: Call, tmp_path: Path) -> None:
