@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import commits, memory, others, reads, startup
+from benchmarks import commits, memory, migration, others, reads, startup
 from benchmarks.harness import Row, failed_row, markdown, plain
 from benchmarks.plan import Plan
 from benchmarks.stores import durable_parent, file_system
@@ -23,6 +23,7 @@ GROUPS: dict[str, Callable[[Plan], list[Row]]] = {
     "startup": startup.rows,
     "commits": commits.rows,
     "memory": memory.rows,
+    "migration": migration.rows,
     "others": others.rows,
 }
 DISTRIBUTIONS = (
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chosen groups. Exit 0 when every row ran, or was not installed; 1 when one failed."""
     options = _options(arguments)
     directory: Path = options.dir or durable_parent()
-    plan = Plan.quick(directory) if options.quick else Plan(directory)
+    sources = options.sources.resolve()
+    plan = Plan.quick(directory, sources) if options.quick else Plan(directory, sources=sources)
     found: list[Row] = []
     for name in options.only:
         start = time.perf_counter()
@@ -64,6 +66,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures as JSON")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table")
     parser.add_argument("--dir", type=Path, help="where stores are written; must be on a disk, not in memory")
+    parser.add_argument(
+        "--sources", type=Path, default=Path(), help="the code base to scan; default: this one"
+    )
     return parser.parse_args(arguments)
 
 

@@ -152,14 +152,20 @@ def when(node: Node) -> When:
     found = When.RUN if function_of(node) is not None else When.IMPORT
     child, parent = node, getattr(node, "parent", None)
     while parent is not None:
-        if type(parent) is ast.If and child in parent.body:
-            test = ast.dump(parent.test)
-            if "'__name__'" in test and "'__main__'" in test:
-                return When.MAIN
-            if "TYPE_CHECKING" in test:
-                return When.NEVER
+        if type(parent) is ast.If and (guard := _guard(parent)) is not None and child in parent.body:
+            return guard
         child, parent = parent, getattr(parent, "parent", None)
     return found
+
+
+def _guard(statement: Node) -> When | None:
+    """Return when the body of an ``if`` runs, if its condition says so; remembered at the node."""
+    known = getattr(statement, "guard", 0)
+    if known == 0:
+        words = {getattr(node, "id", getattr(node, "attr", "")) for node in ast.walk(statement.test)}
+        known = When.MAIN if "__name__" in words else When.NEVER if "TYPE_CHECKING" in words else None
+        statement.guard = known
+    return known  # type: ignore[return-value]
 
 
 def bound_in(function: Node) -> set[str]:

@@ -251,7 +251,19 @@ def _import_edit(source: Source, facts: Facts, alias: str, imported: bool, keys:
     lines = [] if imported else [f"from paramstore import {name}"]
     lines += _require(alias, keys)
     place, before = _import_place(source, facts, imported, alias)
-    return Edit(place, place, before + newline.join(lines) + newline, "import", " ".join(keys))
+    text = newline.join(lines) + newline
+    if _follows_docstring(facts, source, place):
+        text = newline + text
+    return Edit(place, place, before + text, "import", " ".join(keys))
+
+
+def _follows_docstring(facts: Facts, source: Source, place: int) -> bool:
+    body = facts.tree.body
+    return (
+        isinstance(body[0], ast.Expr)
+        and source.span(body[0])[1] <= place
+        and (len(body) == 1 or not isinstance(body[1], (ast.Import, ast.ImportFrom)))
+    )
 
 
 def _require(alias: str, keys: Sequence[str]) -> list[str]:

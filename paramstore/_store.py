@@ -273,8 +273,7 @@ class ParamStore(Reader):
 
     def at(self, **context: Any) -> Bound:
         """Return a view with the same reads in a context. Raises ``ContextError`` for an unknown one."""
-        names = tuple(self.dimensions())
-        place = tuple(sorted(context.items()))
+        names, place = tuple(self.dimensions()), tuple(sorted(context.items()))
         view = self._bound.get((names, place))
         if view is None:
             bound: type[Bound] = reader_class(Bound, names)
@@ -400,10 +399,9 @@ class ParamStore(Reader):
     ) -> AbstractContextManager[Transaction]:
         """Lock the store, let the block read and propose, then judge and commit everything at once.
 
-        Raises ``LockTimeoutError`` after ``timeout_s`` seconds (the setting's, when not given),
-        ``ConflictError`` when ``expected_revision`` no longer stands, ``ValidationError`` with all
-        violations, ``WriteError`` when the disk refuses: in each case, and when the block itself
-        raises, nothing was written. ``DurabilityUnknownError``: written, not confirmed.
+        Raises ``LockTimeoutError`` after ``timeout_s`` seconds (else the setting's), ``ConflictError`` when
+        ``expected_revision`` is past, ``ValidationError``, ``WriteError``: then, and when the block raises,
+        nothing was written. ``DurabilityUnknownError``: written, not confirmed.
         """
         return self._transaction(
             timeout_s,

@@ -36,7 +36,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "5 doors": (
         "", "__main__", "authoring", "_contract", "_contract_past", "_default", "cli", "cli._chart", "cli._migrate", "cli._output",
-        "cli._past", "cli._shared", "cli._show", "cli._tend", "cli._write", "demo", "testing",
+        "cli._past", "cli._shared", "cli._show", "cli._tend", "cli._write", "_demo_bot", "demo", "testing",
     ),
 }  # fmt: skip
 

@@ -60,7 +60,7 @@ BODY = (
     "{tab}return note, max(floor, min(MAX_SIZE, size))\n"
 )
 ENCODINGS = {
-    "utf-8": ("", "utf-8", "größer als 5 € – ≥ 日本"),
+    "utf-8": ("", "utf-8", "größer als 5 € ≥ 日本"),
     "utf-8 with BOM": ("\ufeff", "utf-8", "größer €"),
     "utf-8 cookie": ("# -*- coding: utf-8 -*-\n", "utf-8", "größer €"),
     "latin-1": ("# -*- coding: latin-1 -*-\n", "latin-1", "größer ß é"),

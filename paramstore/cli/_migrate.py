@@ -7,9 +7,20 @@ from typing import Any
 
 import click
 
-from paramstore import __version__
-from paramstore.cli._output import Row, at_terminal, complain, patience, print_json, put, say, table
-from paramstore.cli._shared import json_option
+from paramstore import ParamStore, __version__
+from paramstore.cli._output import (
+    Row,
+    at_terminal,
+    complain,
+    patience,
+    place_text,
+    print_json,
+    put,
+    say,
+    table,
+    value_text,
+)  # fmt: skip
+from paramstore.cli._shared import author_of, author_option, dry_run_option, json_option, reason_option
 
 PLAN = click.argument("plan", metavar="PLAN")
 STYLES = {"yes": "", "review": "dim", "no": "dim"}
@@ -286,3 +297,113 @@ def lint(
             else "no new hardcoded tunables"
         )
     ctx.exit(1 if found else 0)
+
+
+@migrate.command(
+    "import",
+    short_help="Take in what learners wrote to JSON.",
+    epilog="Example: paramstore migrate import learned.json --map 'weights.* = signal_weights.*'",
+)
+@click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--map",
+    "maps",
+    multiple=True,
+    required=True,
+    metavar="SPEC|@FILE",
+    help="`path.in.json.* = key.*`; {symbol} names a dimension; repeatable.",
+)
+@click.option("--history", metavar="PATH", help="The list in the file that keeps earlier versions.")
+@click.option(
+    "--time",
+    "time_field",
+    metavar="FIELD",
+    help="Where a version says its time. Default: ts, time, timestamp or updated_at.",
+)
+@click.option(
+    "--reason-field",
+    default="reason",
+    show_default=True,
+    metavar="FIELD",
+    help="Where a version says its reason.",
+)
+@click.option(
+    "--on-violation",
+    type=click.Choice(["reject", "skip"]),
+    default="reject",
+    show_default=True,
+    help="What to do with a version that breaks a rule.",
+)
+@dry_run_option
+@author_option
+@reason_option
+@json_option
+@click.pass_obj
+def import_(
+    store: ParamStore,
+    file: str,
+    maps: tuple[str, ...],
+    history: str | None,
+    time_field: str | None,
+    reason_field: str,
+    on_violation: str,
+    dry_run: bool,
+    author: str | None,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Bring values that learners wrote to a JSON FILE into the store, one commit per version, oldest first."""
+    from paramstore.migrate._import_json import plan_import, read_file, read_specs, run_import
+
+    specs = read_specs(maps)
+    plan = plan_import(
+        read_file(file), file, specs, history=history, time_field=time_field, reason_field=reason_field
+    )
+    report = run_import(
+        store,
+        plan,
+        author=author_of(store, author),
+        reason=reason,
+        dry_run=dry_run,
+        on_violation=on_violation,
+    )
+    if as_json:
+        print_json(_import_json(report))
+    else:
+        _show_import(report)
+
+
+def _import_json(report: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    data = asdict(report)
+    for version in data["versions"]:
+        version.pop("values")  # those of a version left out may be no JSON
+    return data
+
+
+def _show_import(report: Any) -> None:
+    for number, version in enumerate(report.versions, 1):
+        when = f", {version.time}" if version.time else ""
+        done = (
+            "nothing changed"
+            if not version.changes
+            else "dry run"
+            if report.dry_run
+            else f"revision {version.revision}"
+        )
+        say(
+            f"version {number} of {len(report.versions)} ({version.where}{when}): {'left out' if version.problems else done}"
+        )
+        for change in version.changes:
+            old = "set to" if change.old is None else f"{value_text(change.old)} →"
+            say(f"  {place_text(change.key, change.context)}: {old} {value_text(change.new)}")
+        for problem in version.problems:
+            say(f"  {problem}", "red")
+    if report.unmatched_count:
+        more = report.unmatched_count - len(report.unmatched)
+        say(
+            f"not matched by any map: {', '.join(report.unmatched)}{f' (and {more} more)' if more else ''}",
+            "yellow",
+        )
+    say(f"revision {report.revision} stands")
