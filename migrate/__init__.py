@@ -45,21 +45,24 @@ def make_plan(
     paths: Sequence[str], plan_path: str, every: bool = False, told: Callable[[str], None] = lambda _: None
 ) -> Plan:
     """Scan and return the plan for ``plan_path``, with a person's decisions of the plan that is there."""
-    root = os.getcwd()
     old = _plan.read(plan_path) if os.path.exists(plan_path) else None
     _apply.resume(plan_path)
-    own = {entry["key"].partition(".")[0]: entry["file"] for entry in old.sites} if old is not None else {}
+    root = os.path.abspath(old.root) if old is not None else os.getcwd()
+    own = _plan.namespaces(old) if old is not None else {}
     tiers = ("yes", "review", "no") if every else ("yes", "review")
     found = _scan.scan(paths, root, tiers, every, own, told)
     relative = os.path.relpath(root, os.path.dirname(os.path.abspath(plan_path)))
     entries = [_plan.entry_of(site) for site in found.sites()]
     plan = Plan(relative.replace(os.sep, "/"), entries, found.skipped, plan_path)
-    return _plan.merged(old, plan, _moved(plan_path)) if old is not None else plan
+    if old is None:
+        return plan
+    gone = {entry["file"] for entry in old.sites if not os.path.exists(os.path.join(root, entry["file"]))}
+    return _plan.merged(old, plan, moved(plan_path), {*found.files, *gone})
 
 
-def _moved(plan_path: str) -> set[tuple[str, str]]:
+def moved(plan_path: str) -> set[tuple[str, str]]:
     """Return (file, key) of what ``apply`` has already moved: it stays in the plan."""
-    record = _apply.read_record(plan_path)
+    record = _apply.read_record(plan_path, _plan.read(plan_path).root)
     if record is None:
         return set()
     return {
@@ -89,7 +92,7 @@ def apply(plan_path: str, store: str | None = None, write: bool = False) -> Appl
     store's rules raise; then nothing was written."""
     _apply.resume(plan_path)
     plan = _plan.read(plan_path)
-    record = _apply.read_record(plan_path)
+    record = _apply.read_record(plan_path, plan.root)
     _leave_out_applied(plan, record)
     if record is not None and not any(entry["accept"] for entry in plan.sites):
         return Applied({}, 0)
@@ -142,7 +145,7 @@ def prepared_diff(prepared: _prepare.Prepared) -> dict[str, str]:
 
 def _record(plan_path: str) -> dict[str, Any]:
     _apply.resume(plan_path)
-    record = _apply.read_record(plan_path)
+    record = _apply.read_record(plan_path, _plan.read(plan_path).root)
     if record is None:
         raise PlanError(
             f"Nothing of {plan_path} was applied: run `paramstore migrate apply {plan_path} --write` first."

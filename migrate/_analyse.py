@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -19,15 +18,16 @@ from paramstore.migrate._facts import (
     function_of,
     link,
     scopes,
+    statement_of,
 )
 from paramstore.migrate._judge import NAMED, Verdict, bounds_of, judge, kind_of, value_of
+from paramstore.migrate._liveness import decide, decide_attribute
 from paramstore.migrate._names import can_be_path, key_path, told_apart
 from paramstore.migrate._reads import Read, is_called_at_import_only, of_attribute, of_global
 from paramstore.migrate._shapes import OURS, Found, expression_name, find, is_data
 from paramstore.migrate._sites import (
     ATTRIBUTE,
     CAPTURED,
-    DEAD,
     DEFAULT,
     GET,
     IMPORT_ONLY,
@@ -61,13 +61,15 @@ COPY_SHAPES = ("item", "returned literal", "local dict", "keyword argument")
 @dataclass
 class Analysed:
     """A file's sites and its ties to other files. ``taken`` maps (module, name) to uses here; ``attributes``
-    the same for ``module.NAME``; ``stars`` are the modules imported with ``*``."""
+    the same for ``module.NAME``; ``stars`` are the modules imported with ``*``; ``written`` the attributes that
+    are set on anything but ``self``."""
 
     file: str
     sha256: str
     sites: list[Site]
     taken: dict[tuple[str, str], list[Read]] = field(default_factory=dict)
     stars: dict[str, dict[str, list[Read]]] = field(default_factory=dict)
+    written: dict[str, Read] = field(default_factory=dict)
 
 
 def analyse(source: Source, file: str, namespace: str, tiers: tuple[str, ...]) -> Analysed:
@@ -95,7 +97,7 @@ class _File:
             if verdict.tier in tiers
         ]
         self._share_copies(sites)
-        return Analysed(self.file, self.sha256, sites, self._taken(), self._stars())
+        return Analysed(self.file, self.sha256, sites, self._taken(), self._stars(), self._written())
 
     def _verdict(self, found: Found) -> Verdict:
         named = found.words if found.shape in NAMED else [text for text in found.words if text not in OURS]
@@ -121,6 +123,7 @@ class _File:
             unit=unit_of(words), description=self._description(node), tier=verdict.tier, tier_why=verdict.why,
             keep=GET, liveness=LIVE, liveness_why="", accept=False, sha256=self.sha256,
         )  # fmt: skip
+        site.proposed = ".".join(path)
         site.bytes_at = source.byte_offset(node.lineno, start), source.byte_offset(node.end_lineno, end)
         if verdict.tier != "no":
             self._liveness(site, found)
@@ -137,18 +140,21 @@ class _File:
             self._module_name(site, found)
         elif shape in ("class attribute", "class table", "class dict", "dataclass field"):
             self._class_name(site, found)
+        elif shape == "default argument" and type(found.node.parent) is not ast.arguments:
+            self._set(site, CAPTURED, "the default is made once, and more than this number")
         elif shape == "default argument":
-            site.keep, site.default_of = (
-                DEFAULT,
-                (self.source.span(found.node.parent.parent)[0], found.words[0]),
-            )
-            if found.when is When.IMPORT or function_of(found.node) is not None:
-                site.liveness_why = "read on every call that leaves the argument out"
+            function = found.node.parent.parent
+            site.keep, site.default_of = DEFAULT, (self.source.span(function)[0], found.words[0])
+            site.liveness_why = "read on every call that leaves the argument out"
+            if function.name in ("__init__", "__post_init__", "__new__"):
+                self._set(site, CAPTURED, "each instance keeps what it was made with")
+            elif function.decorator_list and site.tier == "yes":
+                site.tier, site.tier_why = "review", "a decorator may look at the default"
         elif shape == "lambda default":
             self._set(
                 site, CAPTURED, "a lambda's default is made once and a lambda has no body to read it in"
             )
-        elif shape == "instance attribute":
+        elif shape == "instance attribute" or _is_kept_by_instance(found.node):
             self._set(site, CAPTURED, "each instance keeps what it read when it was made")
         elif found.when is When.IMPORT:
             self._set(site, IMPORT_ONLY, "this line runs once, at import")
@@ -179,12 +185,28 @@ class _File:
         if id(target) not in self._reads:
             self._reads[id(target)] = of_global(self.source, self.facts, target.id, self.resolver, target)
         reads = self._reads[id(target)]
+        if (more := self._bound_again(target)) is not None:
+            self._set(site, MUTATED, more)
+            site.keep = GET
+            return
         if found.group is not None:
             self._group(site, found, reads)
         else:
             site.keep = NAME
             site.reads = [read for read in reads if read.kind != "store"]
         decide(site, reads)
+
+    def _bound_again(self, target: Node) -> str | None:
+        """Return why a module's name may be something else than its literal, besides plain assignments."""
+        stores = sum(type(node.ctx) is not ast.Load for node in self.facts.names.get(target.id, ()))
+        if bindings(self.facts, target.id) > stores:
+            return "it is bound in another way as well: by an import, a definition, a pattern"
+        for statement in self.facts.imports:
+            if type(statement) is ast.ImportFrom and any(alias.name == "*" for alias in statement.names):
+                return f"`import *` (line {statement.lineno}) may bind it anew"
+        if self.facts.names.get("exec") or self.facts.names.get("globals"):
+            return "the file writes names by `exec` or `globals()`"
+        return None
 
     def _class_name(self, site: Site, found: Found) -> None:
         target = self._definition(found) if found.shape != "dataclass field" else _field_target(found.node)
@@ -200,11 +222,26 @@ class _File:
                 f"a {'/'.join(sorted(bases & FIXED_BASES))} takes its values when the class is made",
             )
             return
+        if (odd := self._odd_class(owner)) is not None and site.tier == "yes":
+            site.tier, site.tier_why = "review", odd
         reads = [*of_attribute(self.source, self.facts, site.name), *self._in_class_body(owner, target)]
         if found.group is not None:
             self._group(site, found, reads)
             site.keep = SECTION if site.keep == SECTION else LEAF
         decide_attribute(site, reads)
+
+    def _odd_class(self, owner: Node) -> str | None:
+        """Return what may look at a class or its instances other than through attributes."""
+        if self.facts.attributes.get("__dict__") or self.facts.names.get("vars"):
+            return "the file looks into `__dict__`, where a live attribute is not"
+        if owner.keywords:
+            return "its class has a metaclass or other keywords"
+        names = [
+            expression_name(each.func if type(each) is ast.Call else each) for each in owner.decorator_list
+        ]
+        if any(name != "dataclass" for name in names):
+            return "a decorator may look at the attributes of its class"
+        return None
 
     def _in_class_body(self, owner: Node, target: Node) -> list[Read]:
         from paramstore.migrate._reads import read_of
@@ -220,10 +257,17 @@ class _File:
         """A dictionary of plain data becomes a section; in any other, only its tunable leaves move."""
         site.group_path = found.path
         if found.group is not None and is_section(found.group):
+            self._leaks(site, reads)
             site.keep, site.group = SECTION, self.source.span(found.group)
             return
         site.keep = LEAF
         site.reads = [read for read in reads if read.path == found.path and read.kind == "load"]
+
+    def _leaks(self, site: Site, reads: list[Read]) -> None:
+        """A dictionary that leaves under another name may be written to there, which a section refuses."""
+        for read in reads:
+            if read.leaks and site.tier == "yes":
+                site.tier, site.tier_why = "review", f"{read.leaks} (line {read.line})"
 
     # -- words ------------------------------------------------------------------------------------
 
@@ -261,26 +305,62 @@ class _File:
                     local = alias.asname or alias.name
                     if alias.name == "*":
                         continue
-                    if not alias.name.islower():
-                        reads = of_global(self.source, self.facts, local, self.resolver)
-                        found.setdefault((module, alias.name), []).extend(reads)
+                    if not self._is_only_called(local):
+                        found.setdefault((module, alias.name), []).extend(self._uses(local, statement))
                     inner = f"{module}{'' if module.endswith('.') or not module else '.'}{alias.name}"
-                    self._through(found, inner, local)
+                    self._through(found, inner, local, statement)
             else:
                 for alias in statement.names:
-                    self._through(found, alias.name, alias.asname or alias.name)
+                    self._through(found, alias.name, alias.asname or alias.name, statement)
         return found
 
-    def _through(self, found: dict[tuple[str, str], list[Read]], module: str, local: str) -> None:
+    def _is_only_called(self, name: str) -> bool:
+        nodes = self.facts.names.get(name, ())
+        return name.islower() and all(
+            type(node.parent) is ast.Call and node.parent.func is node for node in nodes
+        )
+
+    def _uses(self, name: str, statement: Node) -> list[Read]:
+        """Return the uses of an imported name; as writes, if it may be bound to something else as well."""
+        reads = of_global(self.source, self.facts, name, self.resolver)
+        if bindings(self.facts, name) != 1 or type(statement.parent) is not ast.Module:
+            reads = [replace(read, kind="store") for read in reads]
+        return reads
+
+    def _written(self) -> dict[str, Read]:
+        from paramstore.migrate._reads import read_of
+
+        return {
+            name: replace(read_of(self.source, node), kind="store")
+            for name, nodes in self.facts.attributes.items()
+            for node in nodes
+            if type(node.ctx) is not ast.Load and getattr(node.value, "id", "") not in ("self", "cls")
+        }
+
+    def _through(
+        self, found: dict[tuple[str, str], list[Read]], module: str, local: str, statement: Node
+    ) -> None:
         """Collect the uses of ``local.NAME``, where ``local`` may name an imported module."""
         from paramstore.migrate._reads import read_of
 
+        root = local.partition(".")[0]
+        alone = (
+            bindings(self.facts, root) <= (1 if local == root else 99)
+            and type(statement.parent) is ast.Module
+        )
         for attribute, nodes in self.facts.attributes.items():
-            if attribute.islower():
-                continue
             for node in nodes:
-                if _dotted(node.value) == local:
-                    found.setdefault((module, attribute), []).append(read_of(self.source, node))
+                first = _first_name(node)
+                if first is None or first.id != root or _dotted(node.value) != local:
+                    continue
+                if type(node.parent) is ast.Call and node.parent.func is node:
+                    continue
+                if not self.resolver.is_global(first):
+                    continue  # a local of that name
+                read = read_of(self.source, node)
+                found.setdefault((module, attribute), []).append(
+                    read if alone else replace(read, kind="store")
+                )
 
     def _stars(self) -> dict[str, dict[str, list[Read]]]:
         modules = [
@@ -290,8 +370,11 @@ class _File:
         ]
         if not modules:
             return {}
-        names = {name for name in self.facts.names if not name.islower()}
+        names = {name for name in self.facts.names if not self._is_only_called(name)}
         uses = {name: of_global(self.source, self.facts, name, self.resolver) for name in names}
+        for name, reads in uses.items():
+            if len(modules) > 1 or bindings(self.facts, name):  # which of them gives it cannot be told
+                uses[name] = [replace(read, kind="store") for read in reads]
         return dict.fromkeys(modules, uses)
 
 
@@ -317,79 +400,6 @@ def _as_wholes(judged: list[tuple[Found, Verdict]]) -> list[tuple[Found, Verdict
     return [(found, whole.get(id(found.group), verdict)) for found, verdict in judged]
 
 
-def decide(site: Site, reads: list[Read]) -> None:
-    """Tell a module-level site's liveness from every use of its name, here and in other files."""
-    where = _where(site, reads)
-    if any(read.kind == "mutate" and _touches(site, read) for read in reads) or any(
-        read.kind == "store" for read in reads
-    ):
-        first = next(read for read in reads if read.kind in ("store", "mutate"))
-        site.liveness, site.liveness_why = MUTATED, f"the program writes to it ({where(first)})"
-    elif not reads:
-        site.liveness, site.liveness_why = DEAD, "nothing reads it"
-    elif captured := _captured(site, reads):
-        site.liveness, site.liveness_why = CAPTURED, f"{captured[0]} ({where(captured[1])})"
-    else:
-        count = len(reads)
-        site.liveness = LIVE
-        site.liveness_why = f"{count} use{'s' if count > 1 else ''}, all when functions run"
-
-
-def decide_attribute(site: Site, reads: list[Read]) -> None:
-    where = _where(site, reads)
-    for read in reads:
-        if read.kind == "store" or (read.kind == "mutate" and _touches(site, read)):
-            site.liveness, site.liveness_why = MUTATED, f"the program writes to it ({where(read)})"
-            return
-    for read in reads:
-        if read.when is When.IMPORT:
-            site.liveness = CAPTURED
-            site.liveness_why = f"a value is derived from it when the class is made ({where(read)})"
-            return
-    if site.keep == LEAF:
-        site.liveness, site.liveness_why = (
-            CAPTURED,
-            "its dictionary holds more than plain data and is made once",
-        )
-        return
-    site.liveness, site.liveness_why = LIVE, "read through the class each time"
-
-
-def _where(site: Site, reads: list[Read]) -> Any:
-    return lambda read: f"line {read.line}" if read.file == site.file else f"{read.file}:{read.line}"
-
-
-def _touches(site: Site, read: Read) -> bool:
-    """Tell whether a write below a name may change this leaf of it."""
-    if site.keep == LEAF:
-        return not read.path or site.group_path[: len(read.path)] == read.path
-    return True
-
-
-def _captured(site: Site, reads: list[Read]) -> tuple[str, Read] | None:
-    for read in reads:
-        if read.when is When.IMPORT:
-            if read.kind == "copy":
-                return "a copy is made at import", read
-            if site.keep != SECTION or read.kind != "load":
-                return "a value is taken from it at import", read
-            return "it is used at import", read
-        if (
-            site.keep == LEAF
-            and site.group_path[: len(read.path)] == read.path
-            and read.path != site.group_path
-        ):
-            return "its dictionary is used as a whole", read
-        if site.keep in (NAME, LEAF) and read.in_f_string and sys.version_info < (3, 12) and not _sure(read):
-            return "it is used in an f-string where its place is not certain", read
-    return None
-
-
-def _sure(read: Read) -> bool:
-    """Tell whether the span found inside an f-string is the name: before 3.12 places there can be wrong."""
-    return bool(re.fullmatch(r"[A-Za-z_][\w.]*(\[['\"]\w+['\"]\])*", read.text))
-
-
 def _is_uniform(node: Node) -> bool:
     """Tell whether every leaf of a dictionary is a number, or a table of plain data."""
     names = [key.value for key in node.keys]
@@ -404,6 +414,31 @@ def value_of_or_none(node: Node) -> Any:
     from paramstore.migrate._facts import number_value
 
     return number_value(node)
+
+
+def _is_kept_by_instance(node: Node) -> bool:
+    """Tell whether the value goes into an attribute of an instance that is being made."""
+    function = function_of(node)
+    if function is None or getattr(function, "name", "") not in ("__init__", "__post_init__", "__new__"):
+        return False
+    statement = statement_of(node)
+    targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
+    return any(type(target) is ast.Attribute for target in targets)
+
+
+def bindings(facts: Facts, name: str) -> int:
+    """Return in how many places a file binds a name at all, in whatever way and scope."""
+    count = sum(type(node.ctx) is not ast.Load for node in facts.names.get(name, ()))
+    count += sum(node.name == name for node in facts.definitions)
+    for statement in facts.imports:
+        count += sum((alias.asname or alias.name.partition(".")[0]) == name for alias in statement.names)
+    return int(count) + facts.bound.get(name, 0)
+
+
+def _first_name(node: Node) -> Node | None:
+    while type(node) is ast.Attribute:
+        node = node.value
+    return node if type(node) is ast.Name else None
 
 
 def _field_target(node: Node) -> Node:

@@ -159,8 +159,11 @@ def record_of(prepared: Prepared, store_root: str, before: Mapping[str, Any] | N
     return {"applied": 1, "store": os.path.relpath(store_root, prepared.plan.root), "files": files}
 
 
-def read_record(plan_path: str) -> dict[str, Any] | None:
-    """Return the record beside a plan, ``None`` if nothing was applied. Raises ``PlanError``."""
+def read_record(plan_path: str, root: str) -> dict[str, Any] | None:
+    """Return the record beside a plan, ``None`` if nothing was applied. Raises ``PlanError``.
+
+    What was put back since, by ``git checkout`` say, is left out: the file has the sum that it had before.
+    """
     try:
         with open(plan_path + RECORD, encoding="utf-8") as stream:
             data = json.load(stream)
@@ -170,7 +173,16 @@ def read_record(plan_path: str) -> dict[str, Any] | None:
         raise PlanError(f"{plan_path + RECORD} cannot be read: {error}. Restore it with git.") from None
     if not isinstance(data, dict) or data.get("applied") != 1:
         raise PlanError(f"{plan_path + RECORD} is no record of version 1.")
-    return data
+    if not isinstance(data.get("files"), dict) or not isinstance(data.get("store"), str):
+        raise PlanError(f"{plan_path + RECORD} is damaged. Restore it with git.")
+    for file, layers in list(data["files"].items()):
+        now = _sum(_read(os.path.join(root, file)))
+        sums = [layer["before"] for layer in layers]
+        if now in sums:
+            data["files"][file] = layers[: sums.index(now)]
+            if not data["files"][file]:
+                del data["files"][file]
+    return data if data["files"] else None
 
 
 def changes_of(prepared: Prepared, store_root: str, record: Mapping[str, Any]) -> list[Change]:

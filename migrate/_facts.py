@@ -31,6 +31,7 @@ class Facts:
     imports: list[Node] = field(default_factory=list)
     definitions: list[Node] = field(default_factory=list)
     words: set[str] = field(default_factory=set)  # every name that the file binds or reads
+    bound: dict[str, int] = field(default_factory=dict)  # by patterns and exception handlers
 
 
 def link(tree: ast.Module) -> Facts:
@@ -76,6 +77,10 @@ def link(tree: ast.Module) -> Facts:
                     words.add(child.name)
                 elif kind is ast.arg:
                     words.add(child.arg)
+                elif kind in (ast.MatchAs, ast.MatchStar, ast.ExceptHandler) and child.name:
+                    facts.bound[child.name] = facts.bound.get(child.name, 0) + 1
+                elif kind is ast.MatchMapping and child.rest:
+                    facts.bound[child.rest] = facts.bound.get(child.rest, 0) + 1
                 elif kind in (ast.Global, ast.Nonlocal):
                     words.update(child.names)
     words.update(names)
@@ -199,6 +204,8 @@ def bound_in(function: Node) -> set[str]:
             outside.update(node.names)
         elif kind in (ast.MatchAs, ast.MatchStar) and node.name:
             found.add(node.name)
+        elif kind is ast.MatchMapping and node.rest:
+            found.add(node.rest)
         stack.extend(ast.iter_child_nodes(node))
     return found - outside
 

@@ -118,6 +118,8 @@ def bounds_of(value: Any, words: list[str]) -> tuple[float | int | None, float |
         return _as(value, -1), _as(value, 1), "nothing tells its size: one to either side"
     if type(value) is int and unit == "count" and value > 0:
         return 1, max(_nice(value * 10), 10), "a count of one to ten times today's"
+    if abs(value) > 1e300:
+        return value, value, "too large to have bounds around it"
     low, high = sorted((_nice(value / 4), _nice(value * 4)))
     return _as(value, min(low, value)), _as(value, max(high, value)), "a quarter to four times today's value"
 

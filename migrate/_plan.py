@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ EDITABLE = ("key", "type", "minimum", "maximum", "unit", "description", "accept"
 FIELDS = (
     "file", "line", "column", "literal", "key", "shape", "tier", "liveness", "accept", "keep", "type", "minimum",
     "maximum", "unit", "description", "scope", "name", "tier_why", "liveness_why", "bounds_why", "note", "span", "reads",
-    "sha256",
+    "sha256", "proposed",
 )  # fmt: skip
 HEAD = """\
 # Which literals move into the store. Yours to edit: key, type, minimum, maximum, unit, description, accept.
@@ -95,14 +96,14 @@ def _as_written(text: str) -> dict[str, Any] | None:
         skipped = ""
     data: dict[str, Any] = {"sites": []}
     try:
-        for line in head.splitlines():
+        for line in head.split("\n"):
             if line and not line.startswith("#"):
                 label, _, value = line.partition(": ")
                 data[label] = json.loads(value)
         if skipped:
-            pairs = [line.strip().rpartition('": "') for line in skipped.splitlines()]
+            pairs = [line.strip().rpartition('": "') for line in filter(None, skipped.split("\n"))]
             data["skipped"] = {json.loads(a + '"'): json.loads('"' + b) for a, _, b in pairs}
-        for line in body.splitlines():
+        for line in filter(None, body.split("\n")):
             label, colon, value = line[2:].partition(": ")
             if line.startswith("- "):
                 data["sites"].append({})
@@ -148,33 +149,62 @@ def _check(site: Any, where: str) -> None:
         raise PlanError(f"{where}: `tier` must be one of {', '.join(TIERS)}.")
 
 
-def identity(entries: Iterable[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
-    """Return what a site is known by in another scan: never its line, which moves when others do."""
-    seen: dict[tuple[Any, ...], int] = defaultdict(int)
-    found = []
-    for entry in entries:
-        plain = entry["file"], entry.get("scope", ""), entry["shape"], entry["literal"]
-        seen[plain] += 1
-        found.append((*plain, seen[plain]))
+def namespaces(plan: Plan) -> dict[str, str]:
+    """Return the namespace that each file was given, from the keys that nobody has changed."""
+    found: dict[str, str] = {}
+    for entry in plan.sites:
+        namespace, _, path = entry["key"].partition(".")
+        if path == entry.get("proposed"):
+            found.setdefault(namespace, entry["file"])
     return found
 
 
-def merged(old: Plan, new: Plan, moved: Collection[tuple[str, str]] = ()) -> Plan:
+def identity(entry: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return what a site is known by in another scan: never its line, which moves when others do."""
+    return entry["file"], entry["shape"], str(entry.get("proposed", ""))
+
+
+def looser(entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """The same with its literal in place of its number among doubles, which moves when one of them goes."""
+    file, shape, proposed = identity(entry)
+    return file, shape, re.sub(r"_\d+$", "", proposed), entry["literal"]
+
+
+def matched(
+    old: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield the pairs of entries that are the same site, each entry once."""
+    free = list(new)
+    for known in (identity, looser):
+        index: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        for entry in old:
+            index[known(entry)].append(entry)
+        left = []
+        for entry in free:
+            same = index.get(known(entry))
+            if same:
+                before = same.pop(0)
+                yield before, entry
+                old = [each for each in old if each is not before]
+            else:
+                left.append(entry)
+        free = left
+
+
+def merged(
+    old: Plan, new: Plan, moved: Collection[tuple[str, str]] = (), scanned: Collection[str] = ()
+) -> Plan:
     """Return the new scan with a person's decisions of the old plan.
 
-    A site is the same when file, scope, shape, literal and its number among equals are. What is gone from the
-    source leaves the plan, except what ``apply`` has moved: ``moved`` holds its (file, key).
+    What ``apply`` has moved (``moved`` holds its file and key) and what stands in files that were not
+    ``scanned`` this time stays as it is; anything else that is gone from the source leaves the plan.
     """
-    kept = dict(zip(identity(old.sites), old.sites, strict=True))
-    for key, site in zip(identity(new.sites), new.sites, strict=True):
-        before = kept.get(key)
-        if before is not None:
-            site.update({name: before[name] for name in EDITABLE if name in before})
-    here = {(site["file"], site["key"]) for site in new.sites}
-    stay = [
-        site
-        for site in old.sites
-        if (site["file"], site["key"]) in moved and (site["file"], site["key"]) not in here
-    ]
+    stay: list[dict[str, Any]] = []
+    rest: list[dict[str, Any]] = []
+    for entry in old.sites:
+        keep = (entry["file"], entry["key"]) in moved or entry["file"] not in scanned
+        (stay if keep else rest).append(entry)
+    for before, entry in matched(rest, new.sites):
+        entry.update({name: before[name] for name in EDITABLE if name in before})
     new.sites = sorted([*new.sites, *stay], key=lambda site: (site["file"], site["line"], site["column"]))
     return new

@@ -11,7 +11,7 @@ from typing import Any
 from paramstore.authoring import Parameter, namespace_files
 from paramstore.errors import ParamstoreError
 from paramstore.migrate._constraints import shown
-from paramstore.migrate._plan import EDITABLE, Plan, PlanError
+from paramstore.migrate._plan import EDITABLE, Plan, PlanError, namespaces
 from paramstore.migrate._prove import inverses
 from paramstore.migrate._reads import Read
 from paramstore.migrate._rewrite import Rewritten, rewrite
@@ -73,9 +73,8 @@ def _scanned_again(plan: Plan, accepted: list[dict[str, Any]]) -> tuple[Scan, di
             refused[file] = (
                 "has changed since the scan. Scan again with the same plan: your decisions are kept"
             )
-    namespaces = {entry["key"].partition(".")[0]: entry["file"] for entry in plan.sites}
     paths = [os.path.join(plan.root, file) for file in sorted({*files, *others} - refused.keys())]
-    return scan(paths, plan.root, ("yes", "review", "no"), True, namespaces), refused
+    return scan(paths, plan.root, ("yes", "review", "no"), True, namespaces(plan)), refused
 
 
 def _matched(plan: Plan, found: Scan, refused: Mapping[str, str]) -> list[Site]:
@@ -94,6 +93,16 @@ def _matched(plan: Plan, found: Scan, refused: Mapping[str, str]) -> list[Site]:
         if site.tier == "no" and site.tier_why and entry.get("tier") != "no":
             raise PlanError(
                 f"{entry['file']}:{entry['line']}: {site.literal} {site.tier_why}. Nothing was written."
+            )
+        if entry.get("liveness") == "live" and site.liveness != "live":
+            raise PlanError(
+                f"{entry['file']}:{entry['line']}: {site.literal} is no longer live: {site.liveness_why}. Scan again. Nothing "
+                "was written."
+            )
+        if entry.get("type") != site.type:
+            raise PlanError(
+                f"{entry['file']}:{entry['line']}: {site.literal} is of type {site.type}, and the plan says {entry.get('type')}: "
+                "code would read another kind of number. Nothing was written."
             )
         for name in EDITABLE:
             if name in entry:

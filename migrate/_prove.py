@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paramstore.migrate._rewrite import Edit, Rewritten, new_spans
-from paramstore.migrate._source import Source, Unreadable, read
+from paramstore.migrate._source import Source, Unreadable, compiled, read
 
 
 def inverses(source: Source, rewritten: Rewritten, values: Mapping[str, Any]) -> list[str]:
@@ -18,6 +18,7 @@ def inverses(source: Source, rewritten: Rewritten, values: Mapping[str, Any]) ->
         problems.append("putting the literals back does not give the old bytes")
     try:
         tree = read(source.path, source.encode(rewritten.text)).tree
+        compiled(rewritten.text, source.path)
     except Unreadable as why:
         return [*problems, f"the new text {why}"]
     found = tree_inverse(source, tree, rewritten.text, rewritten.edits, rewritten.alias, values)

@@ -25,6 +25,11 @@ MUTATORS = frozenset(
     }
 )
 
+HARMLESS = frozenset(
+    {"len", "sum", "max", "min", "sorted", "dict", "list", "set", "tuple", "any", "all", "enumerate", "zip", "isinstance", "float",
+     "str", "repr", "print", "iter", "reversed", "map", "filter", "bool", "hash", "id"}
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Read:
@@ -40,6 +45,7 @@ class Read:
     path: tuple[str, ...] = ()
     in_f_string: str = ""  # the quote that its f-string uses
     whole: tuple[int, int] = (0, 0)  # the span without subscripts
+    leaks: str = ""  # how a container leaves under another name, if so
 
 
 def read_of(source: Source, node: Node) -> Read:
@@ -55,8 +61,36 @@ def read_of(source: Source, node: Node) -> Read:
         path.append(top.slice.value)
     return Read(
         source.path, node.lineno, source.span(top), source.segment(top), _kind(node, top), when(node), tuple(path),
-        _quote(source, node), source.span(node),
+        _quote(source, node), source.span(node), _leak(top),
     )  # fmt: skip
+
+
+def _leak(top: Node) -> str:
+    """Return how a dictionary or list gets where something may write to it, or ask it for what it has not."""
+    parent = top.parent
+    kind = type(parent)
+    if kind in (
+        ast.Assign,
+        ast.AnnAssign,
+        ast.NamedExpr,
+        ast.Return,
+        ast.Yield,
+        ast.keyword,
+        ast.Dict,
+        ast.List,
+        ast.Tuple,
+    ):
+        return "it goes on under another name, which may write to it"
+    if kind is ast.Call and top in parent.args and getattr(parent.func, "id", "") not in HARMLESS:
+        return "it is passed on, and may be written to there"
+    if (
+        kind is ast.Attribute
+        and type(parent.parent) is ast.Call
+        and parent.attr == "get"
+        and len(parent.parent.args) == 1
+    ):
+        return "`.get` of an entry that it has not gives None here, and is an error in a section"
+    return ""
 
 
 def _kind(node: Node, top: Node) -> str:

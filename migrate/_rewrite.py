@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from paramstore.migrate._analyse import bindings
 from paramstore.migrate._facts import FUNCTIONS, Facts, Node, When, link
 from paramstore.migrate._plan import PlanError
 from paramstore.migrate._reads import Read
@@ -83,27 +84,36 @@ def new_spans(edits: Iterable[Edit]) -> list[tuple[int, int]]:
 
 def _alias(facts: Facts) -> tuple[str, bool]:
     """Return a name that collides with nothing in the file, and whether the file imports it already."""
-    for statement in facts.imports:
+    for statement in _leading_imports(facts):
         if type(statement) is ast.ImportFrom and statement.module == "paramstore" and not statement.level:
             for each in statement.names:
                 name = each.asname or each.name
-                if (
-                    each.name == "params"
-                    and type(statement.parent) is ast.Module
-                    and _bound_once(facts, name)
-                ):
+                if each.name == "params" and bindings(facts, name) == 1 and name not in _arguments(facts):
                     return name, True
     taken = facts.words | set(facts.names)
-    for name in (*ALIASES, *(f"_paramstore_{number}" for number in range(1, 1000))):
+    stars = any(type(each) is ast.ImportFrom and each.names[0].name == "*" for each in facts.imports)
+    for name in (*ALIASES[stars:], *(f"_paramstore_{number}" for number in range(1, 1000))):
         if name not in taken:
             return name, False
     raise AssertionError("a thousand names are taken")
 
 
-def _bound_once(facts: Facts, name: str) -> bool:
-    stores = [node for node in facts.names.get(name, ()) if type(node.ctx) is not ast.Load]
-    arguments = any(type(node) is ast.arg and node.arg == name for node in ast.walk(facts.tree))
-    return not stores and not arguments
+def _leading_imports(facts: Facts) -> list[Node]:
+    """Return the first run of imports, behind the docstring."""
+    body = facts.tree.body
+    index = int(bool(body) and _is_docstring(body[0]))
+    end = index
+    while end < len(body) and isinstance(body[end], (ast.Import, ast.ImportFrom)):
+        end += 1
+    return body[index:end]
+
+
+def _is_docstring(node: Node) -> bool:
+    return type(node) is ast.Expr and type(node.value) is ast.Constant and type(node.value.value) is str
+
+
+def _arguments(facts: Facts) -> set[str]:
+    return {node.arg for node in ast.walk(facts.tree) if type(node) is ast.arg}
 
 
 # -- edits -----------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from paramstore.migrate._analyse import Analysed, analyse, decide, decide_attribute
+from paramstore.migrate._analyse import Analysed, analyse
+from paramstore.migrate._liveness import decide, decide_attribute
 from paramstore.migrate._names import namespace_of
 from paramstore.migrate._reads import Read
 from paramstore.migrate._sites import LEAF, NAME, SECTION, Site
@@ -91,14 +92,18 @@ def scan(
     for path in sorted(python_files(paths, every, found.skipped), key=lambda p: relative(p, root)):
         file = relative(path, root)
         told(file)
+        if os.path.islink(path):
+            found.skipped[file] = "is a link; what it names is scanned where it stands"
+            continue
         try:
             source = named(read(path), file)
+            namespace = own.get(file) or namespace_of(file, taken)
+            found.files[file] = analyse(source, file, namespace, tiers)
         except Unreadable as why:
             found.skipped[file] = str(why)
-            continue
-        namespace = own.get(file) or namespace_of(file, taken)
-        found.files[file] = analyse(source, file, namespace, tiers)
-    _join(found)
+        except Exception as error:  # noqa: BLE001 - one file must not cost the others their scan
+            found.skipped[file] = f"could not be analysed ({type(error).__name__}: {error}); please report it"
+    _join(found, root)
     return found
 
 
@@ -113,7 +118,7 @@ def named(source: Source, file: str) -> Source:
 # -- what files read of each other -----------------------------------------------------------------
 
 
-def _join(found: Scan) -> None:
+def _join(found: Scan, root: str) -> None:
     """Add the uses of each module-level name in other files, and judge its liveness again with them."""
     names: dict[tuple[str, str], list[Site]] = {}
     for file, analysed in found.files.items():
@@ -122,7 +127,7 @@ def _join(found: Scan) -> None:
                 names.setdefault((file, site.name), []).append(site)
     if not names:
         return
-    modules = _Modules(found.files)
+    modules = _Modules(found.files, root)
     outside: dict[tuple[str, str], list[Read]] = {}
     for file, analysed in found.files.items():
         for (module, name), reads in analysed.taken.items():
@@ -134,6 +139,10 @@ def _join(found: Scan) -> None:
             for name, reads in uses.items():
                 if target is not None and (target, name) in names:
                     outside.setdefault((target, name), []).extend(reads)
+    for analysed in found.files.values():
+        for name, write in analysed.written.items():
+            for key in [key for key in names if key[1] == name]:
+                outside.setdefault(key, []).append(write)
     for key, reads in outside.items():
         for site in names[key]:
             _add(site, reads)
@@ -151,26 +160,30 @@ def _add(site: Site, reads: list[Read]) -> None:
 
 
 class _Modules:
-    """Finds the file that an import statement means, among the files scanned."""
+    """Finds the file that an import statement means: as Python would from the root, else from the importer's
+    own directory. What is on disk but was not scanned is no file of ours."""
 
-    def __init__(self, files: dict[str, Analysed]) -> None:
-        self._by_name: dict[str, set[str]] = {}
-        for file in files:
-            parts = file.removesuffix(".py").removesuffix("/__init__").split("/")
-            for first in range(len(parts)):
-                self._by_name.setdefault(".".join(parts[first:]), set()).add(file)
+    def __init__(self, files: dict[str, Analysed], root: str) -> None:
+        self._files = files
+        self._root = root
 
     def file(self, module: str, importer: str) -> str | None:
         level = len(module) - len(module.lstrip("."))
         folder = importer.split("/")[:-1]
+        names = module[level:].split(".") if module[level:] else []
         if level:
-            base = folder[: len(folder) - (level - 1)]
-            dotted = ".".join([*base, *([module[level:]] if module[level:] else [])])
-            candidates = self._by_name.get(dotted, set())
-            return next((f for f in candidates if f.split("/")[: len(base)] == base), None)
-        candidates = self._by_name.get(module, set())
-        if len(candidates) <= 1:
-            return next(iter(candidates), None)
-        near = [file for file in candidates if file.split("/")[:-1] == folder]
-        exact = [file for file in candidates if file.removesuffix(".py").replace("/", ".") == module]
-        return next(iter(exact or near), None)
+            if level - 1 > len(folder):
+                return None
+            return self._at([*folder[: len(folder) - (level - 1)], *names])
+        for base in ([], folder):
+            if self._is_there([*base, names[0]]):
+                return self._at([*base, *names])
+        return None
+
+    def _is_there(self, parts: list[str]) -> bool:
+        path = os.path.join(self._root, *parts)
+        return os.path.isfile(path + ".py") or os.path.isdir(path)
+
+    def _at(self, parts: list[str]) -> str | None:
+        path = "/".join(parts)
+        return next((file for file in (f"{path}.py", f"{path}/__init__.py") if file in self._files), None)

@@ -9,6 +9,7 @@ from paramstore.migrate._facts import (
     FUNCTIONS,
     Node,
     When,
+    class_of,
     function_of,
     number_value,
     scopes,
@@ -76,7 +77,7 @@ def _climb(node: Node) -> tuple[Node, Node | None, tuple[str, ...]]:
     top = node.parent
     if type(top) not in (*SEQUENCES, ast.Dict):
         return node, None, ()
-    inside = function_of(node) is not None
+    inside = function_of(node) is not None and class_of(node) is None
     here = node
     while True:
         if type(top) in SEQUENCES and not inside and group is None:

@@ -48,6 +48,7 @@ class Site:
     accept: bool
     sha256: str = ""
     bytes_at: tuple[int, int] = (0, 0)
+    proposed: str = ""  # the path that the tool gave; a person may have changed the key
     note: str = ""
     name: str = ""
     group: tuple[int, int] | None = None

@@ -131,6 +131,16 @@ def _parse(text: str, path: str) -> ast.Module:
         raise Unreadable(f"cannot be parsed: {error or type(error).__name__}") from None
 
 
+def compiled(text: str, path: str) -> None:
+    """Raise ``Unreadable`` for what parsing does not see, such as a ``__future__`` import too late."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(text, path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise Unreadable(f"does not compile: {error}") from None
+
+
 def _version() -> str:
     import sys
 

@@ -272,16 +272,19 @@ def lint(
 
     `# paramstore: ignore[reason]` on its line keeps a literal where it is.
     """
-    from paramstore.migrate import _plan
+    from paramstore.migrate import _plan, moved
     from paramstore.migrate._lint import lint as check
     from paramstore.migrate._report import sarif
 
     if plan_path is None and os.path.exists("plan.yaml"):
         plan_path = "plan.yaml"
     plan = _plan.read(plan_path) if plan_path is not None else None
-    found, skipped = check(list(sources), os.getcwd(), plan, ("yes", "review") if strict else ("yes",))
+    tiers = ("yes", "review") if strict else ("yes",)
+    root = os.path.abspath(plan.root) if plan is not None else os.getcwd()
+    gone = moved(plan_path) if plan_path is not None else set()
+    found, skipped = check(list(sources), root, plan, tiers, gone)
     if as_json or form == "json":
-        print_json({"ok": not found, "sites": found, "skipped": skipped})
+        print_json({"ok": not (found or skipped), "sites": found, "skipped": skipped})
     elif form == "sarif":
         print_json(sarif(found, __version__))
     else:
@@ -296,7 +299,7 @@ def lint(
             if found
             else "no new hardcoded tunables"
         )
-    ctx.exit(1 if found else 0)
+    ctx.exit(1 if found or skipped else 0)
 
 
 @migrate.command(
