@@ -24,6 +24,7 @@ from contextlib import suppress
 from paramstore.errors import WriteError
 
 PATIENCE_S = 1.0  # how long a free gate is left to those in line
+IDLE_S = 0.05  # how long it must have been free
 NUMBER_BYTES = 8
 MASK = 2**62 - 1  # a damaged counter stays a place that can be locked
 
@@ -131,10 +132,13 @@ class Gate:
                 close(fd)
 
     def _overtake(self) -> bool:
-        """Pass the gate if it is free though someone is in line, who must be stopped (Ctrl-Z) or stuck."""
+        """Pass the gate if it is idle though someone is in line, who must be stopped (Ctrl-Z) or stuck."""
         with suppress(OSError):
             inner = _open_directory(self._inner)
             try:
+                fcntl.flock(inner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(inner, fcntl.LOCK_UN)
+                time.sleep(IDLE_S)  # free between two holders is not idle
                 fcntl.flock(inner, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._held = inner
             finally:
