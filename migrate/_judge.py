@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from paramstore.migrate._facts import Node, When, number_value
-from paramstore.migrate._shapes import SEQUENCES, Found
-from paramstore.migrate._words import PLUMBING, PLUMBING_CALLS, is_tunable, unit_of
+from paramstore.migrate._shapes import SEQUENCES, Found, call_name
+from paramstore.migrate._words import PLUMBING, PLUMBING_CALLS, WEAK, is_tunable, unit_of
 
 PLAIN = (0, 1, -1, 2)  # so common in code that only a name makes them tunable
 CONVERSIONS = (60, 24, 365, 252, 1000, 3600, 86400, 10000, 1_000_000, 1_000_000_000, 100, 7, 10)
+EPSILON = 2e-6
+WINDOWS = ("tail", "head", "nlargest", "nsmallest")
+AVERAGES = ("mean", "sum", "std", "var", "median", "max", "min", "quantile")
 SENTINELS = (999, -999, 9999, -9999, 99999, -99999, 999999, -999999)
 NAMED = ("module scalar", "class attribute", "dataclass field", "module dict", "class dict", "module table",
          "class table", "default_factory", "default argument", "lambda default")  # fmt: skip
@@ -49,21 +52,60 @@ def judge(found: Found, local_words: list[str], scope_words: list[str]) -> Verdi
     if value in SENTINELS:
         return Verdict("no", f"{value!r} stands for no value at all")
     table = isinstance(value, (list, tuple))
-    good = [word for word in local_words if is_tunable(word)]
     bad = [word for word in local_words if word in PLUMBING]
+    good = [word for word in local_words if is_tunable(word)]
+    if found.shape == "argument" and value not in PLAIN and _is_window(found.node):
+        return Verdict("review", "is the length of what is averaged here")
     if found.partner in PLUMBING_CALLS and found.shape in ("argument", "keyword argument"):
         return Verdict("no", f"is an argument of `{found.partner}`")
-    if bad and not (good and found.shape in NAMED):
+    if bad and not (set(good) - WEAK and found.shape in NAMED):
         return Verdict("no" if not good else "review", f"`{bad[0]}` speaks of something else than trading")
+    around = [word for word in scope_words if is_tunable(word)]
     if not table and _is_plain(found, value):
-        maybe = found.shape in NAMED or (
-            type(value) is float and value > 0 and found.shape in ("comparison", "fallback")
-        )
-        return Verdict("review" if good and maybe else "no", f"{value!r} is common in any code")
-    return _by_name(found, good, [word for word in scope_words if is_tunable(word)], value)
+        maybe = (good and _may_be_meant(found, value)) or ((good or around) and _is_rung(found))
+        return Verdict("review" if maybe else "no", f"{value!r} is common in any code")
+    return _by_name(found, good, around, value)
+
+
+def _may_be_meant(found: Found, value: Any) -> bool:
+    """Tell whether a number common in any code is a choice at this place: a name, a size, a factor of one."""
+    if found.shape in NAMED:
+        return True
+    if found.shape in ("comparison", "fallback"):
+        return (type(value) is float and value > 0) or value == 2
+    return found.shape in ("factor", "term") and value in (2, 10)
+
+
+def _is_rung(found: Found) -> bool:
+    """Tell whether the other arm of an if-expression is a fraction: then this arm is a rung of the same ladder."""
+    parent = found.node.parent
+    if found.shape != "if-expression" or type(parent) is not ast.IfExp:
+        return False
+    return any(_fractions(arm) for arm in (parent.body, parent.orelse) if arm is not found.node)
+
+
+def _fractions(arm: Node) -> bool:
+    if type(arm) is ast.IfExp:
+        return _fractions(arm.body) or _fractions(arm.orelse)
+    number = number_value(arm)
+    return type(number) is float and not number.is_integer()
+
+
+def _is_window(node: Node) -> bool:
+    """Tell whether a number is how many of the last rows are taken, to be averaged or summed at once."""
+    call = node.parent
+    if type(call) is not ast.Call or call_name(call) not in WINDOWS:
+        return False
+    whose: Node = call
+    return type(whose.parent) is ast.Attribute and whose.parent.attr in AVERAGES
 
 
 def _by_name(found: Found, good: list[str], around: list[str], value: Any) -> Verdict:
+    if isinstance(value, float) and abs(value) < EPSILON and found.shape not in NAMED:
+        return Verdict("review" if good else "no", f"{value!r} is likely to guard a division")
+    if good and set(good) <= WEAK:
+        return Verdict("review", f"`{good[0]}` in its name, and nothing else of trading")
+    good.sort(key=lambda word: word in WEAK)
     if good and found.shape in NAMED:
         return Verdict("yes", f"`{good[0]}` in its name")
     if good and found.shape in ("comparison", "clamp", "augmented assignment", "factor", "local", "returned literal", "item",

@@ -25,15 +25,18 @@ TUNABLE = frozenset({
     "weight", "weights", "win", "winrate", "wr", "z", "zscore",
 })  # fmt: skip
 
+# These bound anything at all: beside a word of plumbing, and alone, they say little.
+WEAK = frozenset({"limit", "max", "maximum", "min", "minimum", "required", "step"})
+
 # A name with one of these holds something else: plumbing, format, time and size of machines.
 PLUMBING = frozenset({
     "alpha_plot", "attempt", "attempts", "axis", "backoff", "backup", "backups", "batch_rows", "bins", "bytes",
     "cache", "chmod", "chunk", "chunks", "code", "codes", "color", "colour", "column", "columns", "count_lines",
     "day", "debug", "decimals", "delay", "depth", "digits", "dpi", "elapsed", "epoch", "expire", "expires",
     "figsize", "font", "fontsize", "gb", "head", "heartbeat", "height", "host", "hour", "http", "https", "id",
-    "ids", "idx", "indent", "index", "interval_s", "kb", "len", "length", "level", "limit_rows", "lines",
+    "ids", "idx", "indent", "interval_s", "kb", "len", "length", "level", "limit_rows", "lines",
     "linewidth", "margin_px", "markersize", "maxlen", "mb", "minute", "mode", "month", "nbins", "ncols", "ndigits",
-    "newline", "nrows", "offset", "padding", "page", "pages", "permissions", "pid", "poll", "polling", "port",
+    "newline", "nrows", "offset", "padding", "page", "pages", "password", "permissions", "pid", "poll", "polling", "port",
     "ports", "precision", "processes", "queue", "refresh", "retries", "retry", "rotate", "rotation", "row", "rows",
     "seed", "signal_number", "size_mb", "sizebytes", "sleep", "started", "status", "tail", "threads", "timeout",
     "timeouts", "timestamp", "ts", "ttl", "uptime", "url", "verbose", "verbosity", "version", "width", "workers",
