@@ -15,6 +15,7 @@ from paramstore import ParamStore
 from paramstore.errors import StoreNotFoundError
 from paramstore.migrate import _apply, _plan, _prepare, _scan, _verify
 from paramstore.migrate._plan import Plan, PlanError
+from paramstore.migrate._share import offers
 from paramstore.migrate._verify import Proof
 
 __all__ = [
@@ -53,7 +54,7 @@ def make_plan(
     found = _scan.scan(paths, root, tiers, every, own, told)
     relative = os.path.relpath(root, os.path.dirname(os.path.abspath(plan_path)))
     entries = [_plan.entry_of(site) for site in found.sites()]
-    plan = Plan(relative.replace(os.sep, "/"), entries, found.skipped, plan_path)
+    plan = Plan(relative.replace(os.sep, "/"), entries, found.skipped, plan_path, offers(entries))
     if old is None:
         return plan
     gone = {entry["file"] for entry in old.sites if not os.path.exists(os.path.join(root, entry["file"]))}

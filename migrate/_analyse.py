@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 from paramstore.migrate._facts import (
     FUNCTIONS,
@@ -17,13 +16,14 @@ from paramstore.migrate._facts import (
     class_of,
     function_of,
     link,
+    number_value,
     scopes,
     statement_of,
 )
 from paramstore.migrate._judge import NAMED, Verdict, bounds_of, judge, kind_of, value_of
-from paramstore.migrate._liveness import decide, decide_attribute
+from paramstore.migrate._liveness import decide, decide_attribute, leaks
 from paramstore.migrate._names import can_be_path, key_path, told_apart
-from paramstore.migrate._reads import Read, is_called_at_import_only, of_attribute, of_global
+from paramstore.migrate._reads import Read, is_called_at_import_only, of_attribute, of_global, read_of
 from paramstore.migrate._shapes import OURS, Found, expression_name, find, is_data
 from paramstore.migrate._sites import (
     ATTRIBUTE,
@@ -39,10 +39,10 @@ from paramstore.migrate._sites import (
     Site,
 )  # fmt: skip
 from paramstore.migrate._source import LINE, Source
+from paramstore.migrate._ties import Ties, bindings, ties
 from paramstore.migrate._words import parts, unit_of
 
 COMMENT = re.compile(r"#+[:!]?\s*(.*)")
-IGNORE = re.compile(r"#\s*paramstore:\s*ignore(?:\[([^\]]*)\])?")
 FIXED_BASES = {
     "Enum",
     "IntEnum",
@@ -55,21 +55,16 @@ FIXED_BASES = {
     "BaseSettings",
     "Structure",
 }
-COPY_SHAPES = ("item", "returned literal", "local dict", "keyword argument")
 
 
 @dataclass
 class Analysed:
-    """A file's sites and its ties to other files. ``taken`` maps (module, name) to uses here; ``attributes``
-    the same for ``module.NAME``; ``stars`` are the modules imported with ``*``; ``written`` the attributes that
-    are set on anything but ``self``."""
+    """A file's sites and its ties to other files."""
 
     file: str
     sha256: str
     sites: list[Site]
-    taken: dict[tuple[str, str], list[Read]] = field(default_factory=dict)
-    stars: dict[str, dict[str, list[Read]]] = field(default_factory=dict)
-    written: dict[str, Read] = field(default_factory=dict)
+    ties: Ties = field(default_factory=Ties)
 
 
 def analyse(source: Source, file: str, namespace: str, tiers: tuple[str, ...]) -> Analysed:
@@ -97,7 +92,7 @@ class _File:
             if verdict.tier in tiers
         ]
         self._share_copies(sites)
-        return Analysed(self.file, self.sha256, sites, self._taken(), self._stars(), self._written())
+        return Analysed(self.file, self.sha256, sites, ties(self.source, self.facts, self.resolver))
 
     def _verdict(self, found: Found) -> Verdict:
         named = found.words if found.shape in NAMED else [text for text in found.words if text not in OURS]
@@ -106,9 +101,18 @@ class _File:
         verdict = judge(found, local, around)
         if verdict.tier != "no" and found.path and not can_be_path(found.path):
             return Verdict("no", f"`{'.'.join(found.path)}` cannot be a key")
-        if verdict.tier != "no" and (ignored := IGNORE.search(self.source.line_text(found.node.lineno))):
-            return Verdict("no", f"is ignored: {ignored.group(1) or 'no reason given'}")
+        if verdict.tier != "no" and (reason := self._ignored(found)) is not None:
+            return Verdict("no", f"is ignored: {reason or 'no reason given'}")
         return verdict
+
+    def _ignored(self, found: Found) -> str | None:
+        """Return the reason of the comment that keeps a literal where it is: on its line, or on the first line
+        of its dictionary."""
+        node, group = found.node, found.group
+        lines = [node.lineno, node.end_lineno]
+        if group is not None:
+            lines += [group.lineno, statement_of(group).lineno]
+        return next((text for line in lines if (text := self.source.ignored.get(line)) is not None), None)
 
     def _site(self, found: Found, verdict: Verdict, path: tuple[str, ...]) -> Site:
         source, node = self.source, found.node
@@ -244,8 +248,6 @@ class _File:
         return None
 
     def _in_class_body(self, owner: Node, target: Node) -> list[Read]:
-        from paramstore.migrate._reads import read_of
-
         nodes = [node for node in self.facts.names.get(target.id, ()) if node is not target]
         return [
             read_of(self.source, node)
@@ -257,17 +259,11 @@ class _File:
         """A dictionary of plain data becomes a section; in any other, only its tunable leaves move."""
         site.group_path = found.path
         if found.group is not None and is_section(found.group):
-            self._leaks(site, reads)
+            leaks(site, reads)
             site.keep, site.group = SECTION, self.source.span(found.group)
             return
         site.keep = LEAF
         site.reads = [read for read in reads if read.path == found.path and read.kind == "load"]
-
-    def _leaks(self, site: Site, reads: list[Read]) -> None:
-        """A dictionary that leaves under another name may be written to there, which a section refuses."""
-        for read in reads:
-            if read.leaks and site.tier == "yes":
-                site.tier, site.tier_why = "review", f"{read.leaks} (line {read.line})"
 
     # -- words ------------------------------------------------------------------------------------
 
@@ -293,89 +289,6 @@ class _File:
             if near and site.shape == "item" and before.shape in ("augmented assignment", "factor", "local"):
                 site.key = before.key
                 site.note = f"shares the key of line {before.line}, whose value it repeats"
-
-    # -- other files ------------------------------------------------------------------------------
-
-    def _taken(self) -> dict[tuple[str, str], list[Read]]:
-        found: dict[tuple[str, str], list[Read]] = {}
-        for statement in self.facts.imports:
-            if type(statement) is ast.ImportFrom:
-                module = "." * statement.level + (statement.module or "")
-                for alias in statement.names:
-                    local = alias.asname or alias.name
-                    if alias.name == "*":
-                        continue
-                    if not self._is_only_called(local):
-                        found.setdefault((module, alias.name), []).extend(self._uses(local, statement))
-                    inner = f"{module}{'' if module.endswith('.') or not module else '.'}{alias.name}"
-                    self._through(found, inner, local, statement)
-            else:
-                for alias in statement.names:
-                    self._through(found, alias.name, alias.asname or alias.name, statement)
-        return found
-
-    def _is_only_called(self, name: str) -> bool:
-        nodes = self.facts.names.get(name, ())
-        return name.islower() and all(
-            type(node.parent) is ast.Call and node.parent.func is node for node in nodes
-        )
-
-    def _uses(self, name: str, statement: Node) -> list[Read]:
-        """Return the uses of an imported name; as writes, if it may be bound to something else as well."""
-        reads = of_global(self.source, self.facts, name, self.resolver)
-        if bindings(self.facts, name) != 1 or type(statement.parent) is not ast.Module:
-            reads = [replace(read, kind="store") for read in reads]
-        return reads
-
-    def _written(self) -> dict[str, Read]:
-        from paramstore.migrate._reads import read_of
-
-        return {
-            name: replace(read_of(self.source, node), kind="store")
-            for name, nodes in self.facts.attributes.items()
-            for node in nodes
-            if type(node.ctx) is not ast.Load and getattr(node.value, "id", "") not in ("self", "cls")
-        }
-
-    def _through(
-        self, found: dict[tuple[str, str], list[Read]], module: str, local: str, statement: Node
-    ) -> None:
-        """Collect the uses of ``local.NAME``, where ``local`` may name an imported module."""
-        from paramstore.migrate._reads import read_of
-
-        root = local.partition(".")[0]
-        alone = (
-            bindings(self.facts, root) <= (1 if local == root else 99)
-            and type(statement.parent) is ast.Module
-        )
-        for attribute, nodes in self.facts.attributes.items():
-            for node in nodes:
-                first = _first_name(node)
-                if first is None or first.id != root or _dotted(node.value) != local:
-                    continue
-                if type(node.parent) is ast.Call and node.parent.func is node:
-                    continue
-                if not self.resolver.is_global(first):
-                    continue  # a local of that name
-                read = read_of(self.source, node)
-                found.setdefault((module, attribute), []).append(
-                    read if alone else replace(read, kind="store")
-                )
-
-    def _stars(self) -> dict[str, dict[str, list[Read]]]:
-        modules = [
-            "." * statement.level + (statement.module or "")
-            for statement in self.facts.imports
-            if type(statement) is ast.ImportFrom and any(alias.name == "*" for alias in statement.names)
-        ]
-        if not modules:
-            return {}
-        names = {name for name in self.facts.names if not self._is_only_called(name)}
-        uses = {name: of_global(self.source, self.facts, name, self.resolver) for name in names}
-        for name, reads in uses.items():
-            if len(modules) > 1 or bindings(self.facts, name):  # which of them gives it cannot be told
-                uses[name] = [replace(read, kind="store") for read in reads]
-        return dict.fromkeys(modules, uses)
 
 
 def is_section(group: Node | None) -> bool:
@@ -405,15 +318,9 @@ def _is_uniform(node: Node) -> bool:
     names = [key.value for key in node.keys]
     return can_be_path(tuple(names)) and len(set(names)) == len(names) and all(
         _is_uniform(value) if type(value) is ast.Dict
-        else type(value) in (ast.List, ast.Tuple) or type(value_of_or_none(value)) in (int, float)
+        else type(value) in (ast.List, ast.Tuple) or type(number_value(value)) in (int, float)
         for value in node.values
     ) and bool(node.values)  # fmt: skip
-
-
-def value_of_or_none(node: Node) -> Any:
-    from paramstore.migrate._facts import number_value
-
-    return number_value(node)
 
 
 def _is_kept_by_instance(node: Node) -> bool:
@@ -426,34 +333,10 @@ def _is_kept_by_instance(node: Node) -> bool:
     return any(type(target) is ast.Attribute for target in targets)
 
 
-def bindings(facts: Facts, name: str) -> int:
-    """Return in how many places a file binds a name at all, in whatever way and scope."""
-    count = sum(type(node.ctx) is not ast.Load for node in facts.names.get(name, ()))
-    count += sum(node.name == name for node in facts.definitions)
-    for statement in facts.imports:
-        count += sum((alias.asname or alias.name.partition(".")[0]) == name for alias in statement.names)
-    return int(count) + facts.bound.get(name, 0)
-
-
-def _first_name(node: Node) -> Node | None:
-    while type(node) is ast.Attribute:
-        node = node.value
-    return node if type(node) is ast.Name else None
-
-
 def _field_target(node: Node) -> Node:
     while not isinstance(node, ast.AnnAssign | ast.Assign):
         node = node.parent
     return node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
-
-
-def _dotted(node: Node) -> str:
-    if type(node) is ast.Name:
-        return str(node.id)
-    if type(node) is ast.Attribute:
-        inner = _dotted(node.value)
-        return f"{inner}.{node.attr}" if inner else ""
-    return ""
 
 
 def _sentence(text: str) -> str:

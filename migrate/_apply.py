@@ -16,12 +16,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from paramstore.errors import ParamstoreError
+from paramstore.migrate._locate import scoped
 from paramstore.migrate._plan import PlanError
 from paramstore.migrate._prepare import Prepared
+from paramstore.migrate._rewrite import new_spans
+from paramstore.migrate._source import bytes_of, read
 
 MARKER = ".applying"
 RECORD = ".applied.json"
-STAGED = ".migrating"
+STAGED = ".paramstore-new"
 
 
 class ChangedError(ParamstoreError):
@@ -46,7 +49,7 @@ def write_all(plan_path: str, changes: Iterable[Change]) -> None:
     staged: list[str] = []
     try:
         for change in changes:
-            if _read(change.path) != change.before:
+            if bytes_of(change.path) != change.before:
                 raise ChangedError(
                     f"{change.path} changed while it was being migrated. Nothing was written; run it again."
                 )
@@ -82,7 +85,7 @@ def resume(plan_path: str) -> list[str]:
                 os.unlink(path)
         elif os.path.exists(staged):
             os.replace(staged, path)
-        elif _sum(_read(path)) != item["after"]:
+        elif _sum(bytes_of(path)) != item["after"]:
             raise PlanError(
                 f"{path}: its new content is lost ({staged} is gone). Restore the files with git, then delete {marker}."
             )
@@ -128,14 +131,6 @@ def _sync(folder: str) -> None:
         os.close(fd)
 
 
-def _read(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return None
-
-
 def _sum(raw: bytes | None) -> str | None:
     return None if raw is None else hashlib.sha256(raw).hexdigest()
 
@@ -148,12 +143,15 @@ def record_of(prepared: Prepared, store_root: str, before: Mapping[str, Any] | N
     its edits, their old texts and the sums before and after."""
     files = {file: list(layers) for file, layers in (before or {}).get("files", {}).items()}
     for file, (source, rewritten) in prepared.sources.items():
+        new = read(file, source.encode(rewritten.text))
         layer = {
             "before": source.sha256,
-            "after": hashlib.sha256(source.encode(rewritten.text)).hexdigest(),
+            "after": new.sha256,
             "alias": rewritten.alias,
             "sites": [[site.line, site.column, site.key] for site in prepared.sites if site.file == file],
-            "edits": [[e.start, e.end, e.new, e.kind, e.key, e.old] for e in rewritten.edits],
+            "edits": scoped(
+                rewritten.edits, new, rewritten.alias, (start for start, _ in new_spans(rewritten.edits))
+            ),
         }
         files.setdefault(file, []).append(layer)
     return {"applied": 1, "store": os.path.relpath(store_root, prepared.plan.root), "files": files}
@@ -176,7 +174,7 @@ def read_record(plan_path: str, root: str) -> dict[str, Any] | None:
     if not isinstance(data.get("files"), dict) or not isinstance(data.get("store"), str):
         raise PlanError(f"{plan_path + RECORD} is damaged. Restore it with git.")
     for file, layers in list(data["files"].items()):
-        now = _sum(_read(os.path.join(root, file)))
+        now = _sum(bytes_of(os.path.join(root, file)))
         sums = [layer["before"] for layer in layers]
         if now in sums:
             data["files"][file] = layers[: sums.index(now)]
@@ -193,7 +191,7 @@ def changes_of(prepared: Prepared, store_root: str, record: Mapping[str, Any]) -
     ]
     path = os.path.abspath(prepared.plan.path + RECORD)
     text = json.dumps(record, indent=1, ensure_ascii=True, sort_keys=True) + "\n"
-    changes.append(Change(path, _read(path), text.encode()))
+    changes.append(Change(path, bytes_of(path), text.encode()))
     for file, (source, rewritten) in sorted(prepared.sources.items()):
         changes.append(
             Change(os.path.join(prepared.plan.root, file), source.raw, source.encode(rewritten.text))

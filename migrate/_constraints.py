@@ -12,24 +12,27 @@ WEIGHTS = {"weight", "weights", "share", "allocation", "mix", "alloc"}
 TIERS = {"tier", "tiers", "threshold", "thresholds", "curve", "levels", "ladder", "score", "min"}
 
 
-def shown(values: Mapping[tuple[str, ...], Any]) -> list[dict[str, Any]]:
+def shown(namespace: str, values: Mapping[tuple[str, ...], Any]) -> list[dict[str, Any]]:
     """Return constraints for a namespace (paths relative to it, in order of the source)."""
     groups: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for path, value in values.items():
-        if type(value) in (int, float) and len(path) > 1:
+        if type(value) in (int, float):
             groups.setdefault(path[:-1], []).append(path)
-    found = [rule for group, paths in groups.items() if (rule := _of_group(group, paths, values))]
+    found = [rule for group, paths in groups.items() if (rule := _of_group(namespace, group, paths, values))]
     return found + _of_tiers(groups, values)
 
 
 def _of_group(
-    group: tuple[str, ...], paths: Sequence[tuple[str, ...]], values: Mapping[tuple[str, ...], Any]
+    namespace: str,
+    group: tuple[str, ...],
+    paths: Sequence[tuple[str, ...]],
+    values: Mapping[tuple[str, ...], Any],
 ) -> dict[str, Any] | None:
     numbers = [values[path] for path in paths]
-    words = {word for part in group for word in parts(part)}
+    words = {word for part in group or (namespace,) for word in parts(part)}
     if len(numbers) >= 3 and words & WEIGHTS and min(numbers) >= 0 and abs(sum(numbers) - 1) < 1e-9:
         return {"sum": [".".join((*group, "*"))], "equals": 1}
-    if len(numbers) >= 3 and words & TIERS and all(a > b for a, b in pairwise(numbers)):
+    if group and len(numbers) >= 3 and words & TIERS and all(a > b for a, b in pairwise(numbers)):
         return {"descending": [".".join(path) for path in paths], "strict": True}
     return None
 

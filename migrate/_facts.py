@@ -90,8 +90,17 @@ def link(tree: ast.Module) -> Facts:
     return facts
 
 
-def place(node: Node) -> tuple[int, int]:
-    return node.lineno, node.col_offset
+def has_docstring(body: list[Node]) -> bool:
+    first = body[0].value if body and type(body[0]) is ast.Expr else None
+    return type(first) is ast.Constant and type(first.value) is str
+
+
+def leading_imports(tree: ast.Module) -> list[Node]:
+    """Return the first run of imports, behind the docstring."""
+    start = end = int(has_docstring(tree.body))
+    while end < len(tree.body) and isinstance(tree.body[end], (ast.Import, ast.ImportFrom)):
+        end += 1
+    return tree.body[start:end]
 
 
 def signed(number: Node) -> Node:

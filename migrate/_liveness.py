@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Any
 
 from paramstore.migrate._facts import When
 from paramstore.migrate._reads import Read
@@ -13,16 +12,12 @@ from paramstore.migrate._sites import CAPTURED, DEAD, LEAF, LIVE, MUTATED, NAME,
 
 def decide(site: Site, reads: list[Read]) -> None:
     """Tell a module-level site's liveness from every use of its name, here and in other files."""
-    where = _where(site, reads)
-    if any(read.kind == "mutate" and _touches(site, read) for read in reads) or any(
-        read.kind == "store" for read in reads
-    ):
-        first = next(read for read in reads if read.kind in ("store", "mutate"))
-        site.liveness, site.liveness_why = MUTATED, f"the program writes to it ({where(first)})"
+    if (write := _written(site, reads)) is not None:
+        _say(site, MUTATED, "the program writes to it", write)
     elif not reads:
         site.liveness, site.liveness_why = DEAD, "nothing reads it"
     elif captured := _captured(site, reads):
-        site.liveness, site.liveness_why = CAPTURED, f"{captured[0]} ({where(captured[1])})"
+        _say(site, CAPTURED, *captured)
     else:
         count = len(reads)
         site.liveness = LIVE
@@ -30,34 +25,45 @@ def decide(site: Site, reads: list[Read]) -> None:
 
 
 def decide_attribute(site: Site, reads: list[Read]) -> None:
-    where = _where(site, reads)
+    """Tell the liveness of a class attribute or dataclass field from the uses of its name."""
+    early = next((read for read in reads if read.when is When.IMPORT), None)
+    if (write := _written(site, reads)) is not None:
+        _say(site, MUTATED, "the program writes to it", write)
+    elif early is not None:
+        _say(site, CAPTURED, "a value is derived from it when the class is made", early)
+    elif site.keep == LEAF:
+        site.liveness = CAPTURED
+        site.liveness_why = "its dictionary holds more than plain data and is made once"
+    else:
+        site.liveness, site.liveness_why = LIVE, "read through the class each time"
+
+
+def leaks(site: Site, reads: list[Read]) -> None:
+    """A dictionary that leaves under another name may be written to there, which a section refuses: a person
+    decides."""
     for read in reads:
-        if read.kind == "store" or (read.kind == "mutate" and _touches(site, read)):
-            site.liveness, site.liveness_why = MUTATED, f"the program writes to it ({where(read)})"
-            return
+        above = read.path != site.group_path and read.path == site.group_path[: len(read.path)]
+        if read.leaks and above and site.tier == "yes":
+            site.tier, site.tier_why = "review", f"{read.leaks} ({_place(site, read)})"
+
+
+def _say(site: Site, liveness: str, why: str, read: Read) -> None:
+    site.liveness, site.liveness_why = liveness, f"{why} ({_place(site, read)})"
+
+
+def _place(site: Site, read: Read) -> str:
+    return f"line {read.line}" if read.file == site.file else f"{read.file}:{read.line}"
+
+
+def _written(site: Site, reads: list[Read]) -> Read | None:
+    """Return the first use that may change this site's value. Below a name, only what is above its leaf counts."""
     for read in reads:
-        if read.when is When.IMPORT:
-            site.liveness = CAPTURED
-            site.liveness_why = f"a value is derived from it when the class is made ({where(read)})"
-            return
-    if site.keep == LEAF:
-        site.liveness, site.liveness_why = (
-            CAPTURED,
-            "its dictionary holds more than plain data and is made once",
-        )
-        return
-    site.liveness, site.liveness_why = LIVE, "read through the class each time"
-
-
-def _where(site: Site, reads: list[Read]) -> Any:
-    return lambda read: f"line {read.line}" if read.file == site.file else f"{read.file}:{read.line}"
-
-
-def _touches(site: Site, read: Read) -> bool:
-    """Tell whether a write below a name may change this leaf of it."""
-    if site.keep == LEAF:
-        return not read.path or site.group_path[: len(read.path)] == read.path
-    return True
+        if read.kind == "store":
+            return read
+        leaf = site.keep == LEAF and read.path and site.group_path[: len(read.path)] != read.path
+        if read.kind == "mutate" and not leaf:
+            return read
+    return None
 
 
 def _captured(site: Site, reads: list[Read]) -> tuple[str, Read] | None:

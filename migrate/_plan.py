@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paramstore.errors import ParamstoreError
+from paramstore.migrate._share import kept, share
 from paramstore.migrate._sites import TIERS, Site
 
 VERSION = 1
+MOST = 20  # problems told at once
 EDITABLE = ("key", "type", "minimum", "maximum", "unit", "description", "accept")
 FIELDS = (
     "file", "line", "column", "literal", "key", "shape", "tier", "liveness", "accept", "keep", "type", "minimum",
@@ -29,25 +31,53 @@ HEAD = """\
 """
 
 
+OFFERS = """\
+# Copies of the same numbers. With `accept: true` all of a set become one parameter, named `key`, which you may edit.
+"""
+OFFER_FIELDS = ("key", "of", "entries", "accept")
+KINDS: dict[str, tuple[type, ...]] = {
+    "file": (str,), "line": (int,), "column": (int,), "literal": (str,), "key": (str,), "shape": (str,), "tier": (str,),
+    "liveness": (str,), "accept": (bool,), "keep": (str,), "type": (str,), "minimum": (int, float, type(None)),
+    "maximum": (int, float, type(None)), "unit": (str,), "description": (str,), "scope": (str,), "name": (str,),
+    "reads": (dict,), "sha256": (str,), "proposed": (str,),
+}  # fmt: skip
+OFFER_KINDS: dict[str, tuple[type, ...]] = {"key": (str,), "of": (list,), "accept": (bool,)}
+OPTIONAL: dict[str, Any] = {
+    "liveness": "", "keep": "", "type": "", "unit": "", "description": "", "scope": "", "name": "", "reads": {},
+    "sha256": "", "proposed": "",
+}  # fmt: skip
+WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping", list: "a list",
+         type(None): "null"}  # fmt: skip
+
+
 class PlanError(ParamstoreError):
     """The plan cannot be used; the message says why. Nothing was written."""
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise ``PlanError`` with all problems, if there are any."""
+    if problems:
+        more = [f"... and {len(problems) - MOST} more"] if len(problems) > MOST else []
+        raise PlanError("\n".join([*problems[:MOST], *more]) + " Nothing was written.")
 
 
 @dataclass
 class Plan:
     """``root`` is the directory that the sites' files are relative to; ``sites`` are mappings with ``FIELDS``,
-    sorted by file and place; ``skipped`` maps each file that was not scanned to the reason."""
+    sorted by file and place; ``skipped`` maps each file that was not scanned to the reason; ``shared`` are
+    offers of one key for copies (see ``_share``)."""
 
     root: str
     sites: list[dict[str, Any]]
     skipped: dict[str, str] = field(default_factory=dict)
     path: str = ""
+    shared: list[dict[str, Any]] = field(default_factory=list)
 
 
 def entry_of(site: Site) -> dict[str, Any]:
     """Return a site as the plan holds it."""
     values: dict[str, Any] = {name: getattr(site, name) for name in FIELDS if hasattr(site, name)}
-    files = sorted({read.file for read in site.reads} - {site.file})
+    files = sorted({*(read.file for read in site.reads), *site.through} - {site.file})
     values["span"] = list(site.bytes_at)
     values["reads"] = {"here": sum(read.file == site.file for read in site.reads), "in": files}
     return {name: values[name] for name in FIELDS}
@@ -59,12 +89,17 @@ def text_of(plan: Plan, name: str) -> str:
     if plan.skipped:
         lines.append("skipped:\n")
         lines += [f"  {json.dumps(file)}: {json.dumps(why)}\n" for file, why in sorted(plan.skipped.items())]
+    if plan.shared:
+        lines += ["\n", OFFERS, "shared:\n", *_items(plan.shared, OFFER_FIELDS), "\n"]
     lines.append("sites:\n" if plan.sites else "sites: []\n")
-    for site in plan.sites:
-        for number, label in enumerate(FIELDS):
-            value = json.dumps(site.get(label), ensure_ascii=False)
-            lines.append(f"{'- ' if number == 0 else '  '}{label}: {value}\n")
-    return "".join(lines)
+    return "".join([*lines, *_items(plan.sites, FIELDS)])
+
+
+def _items(entries: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Iterator[str]:
+    for entry in entries:
+        for number, label in enumerate(labels):
+            value = json.dumps(entry.get(label), ensure_ascii=False)
+            yield f"{'- ' if number == 0 else '  '}{label}: {value}\n"
 
 
 def read(path: str) -> Plan:
@@ -81,38 +116,39 @@ def read(path: str) -> Plan:
         raise PlanError(
             f"{path} is no plan of version {VERSION}: it needs `plan: {VERSION}` and a list `sites`."
         )
-    for number, site in enumerate(data["sites"], 1):
-        _check(site, f"{path}: site {number}")
+    shared, skipped = data.get("shared") or [], data.get("skipped") or {}
+    if not isinstance(shared, list) or not isinstance(skipped, dict):
+        raise PlanError(f"{path}: `shared` must be a list, and `skipped` a mapping.")
+    for entries, kinds, name in ((data["sites"], KINDS, "site"), (shared, OFFER_KINDS, "shared")):
+        for number, entry in enumerate(entries, 1):
+            _check(entry, kinds, f"{path}: {name} {number}")
+    share(data["sites"], shared)
     root = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(path)), str(data.get("root", "."))))
-    return Plan(root, data["sites"], dict(data.get("skipped") or {}), path)
+    return Plan(root, data["sites"], skipped, path, shared)
 
 
 def _as_written(text: str) -> dict[str, Any] | None:
     """Read the layout that ``text_of`` writes, fifty times faster than a YAML parser; ``None`` for any other."""
-    head, mark, body = text.partition("\nsites:\n")
-    if not mark or "\nskipped:" in head:
-        head, _, skipped = head.partition("\nskipped:\n")
-    else:
-        skipped = ""
-    data: dict[str, Any] = {"sites": []}
+    data: dict[str, Any] = {}
+    block = ""
     try:
-        for line in head.split("\n"):
-            if line and not line.startswith("#"):
-                label, _, value = line.partition(": ")
-                data[label] = json.loads(value)
-        if skipped:
-            pairs = [line.strip().rpartition('": "') for line in filter(None, skipped.split("\n"))]
-            data["skipped"] = {json.loads(a + '"'): json.loads('"' + b) for a, _, b in pairs}
-        for line in filter(None, body.split("\n")):
-            label, colon, value = line[2:].partition(": ")
-            if line.startswith("- "):
-                data["sites"].append({})
-            elif not line.startswith("  "):
-                return None
-            if not colon or not label.isidentifier():
-                return None
-            data["sites"][-1][label] = json.loads(value)
-    except (ValueError, IndexError):
+        for line in text.split("\n"):
+            if not line or line.startswith("#"):
+                continue
+            if line[0] not in "- ":
+                block, _, value = line.partition(":")
+                data[block] = json.loads(value) if value else {} if block == "skipped" else []
+            elif block == "skipped":
+                file, _, why = line.strip().rpartition('": "')
+                data[block][json.loads(file + '"')] = json.loads('"' + why)
+            else:
+                label, colon, value = line[2:].partition(": ")
+                if line.startswith("- "):
+                    data[block].append({})
+                if not colon or not label.isidentifier() or line[:2] not in ("- ", "  "):
+                    return None
+                data[block][-1][label] = json.loads(value)
+    except (ValueError, LookupError, AttributeError, TypeError):
         return None
     return data
 
@@ -128,25 +164,21 @@ def _as_yaml(text: str, path: str) -> Any:
         raise PlanError(f"{path} is not YAML: {first}.") from None
 
 
-def _check(site: Any, where: str) -> None:
-    if not isinstance(site, dict):
+def _check(entry: Any, kinds: Mapping[str, tuple[type, ...]], where: str) -> None:
+    if not isinstance(entry, dict):
         raise PlanError(f"{where} is not a mapping.")
-    kinds = {
-        "file": str,
-        "line": int,
-        "column": int,
-        "literal": str,
-        "key": str,
-        "shape": str,
-        "accept": bool,
-    }
-    for name, kind in kinds.items():
-        if not isinstance(site.get(name), kind) or (kind is int and isinstance(site[name], bool)):
-            raise PlanError(f"{where}: `{name}` must be {kind.__name__}, not {site.get(name)!r}.")
-    if site.get("tier") is True or site.get("tier") is False:  # yes and no, read as YAML 1.1
-        site["tier"] = "yes" if site["tier"] else "no"
-    if site.get("tier") not in TIERS:
+    if entry.get("tier") is True or entry.get("tier") is False:  # yes and no, read as YAML 1.1
+        entry["tier"] = "yes" if entry["tier"] else "no"
+    for name, allowed in kinds.items():
+        value = entry.get(name, OPTIONAL.get(name))
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            wanted = " or ".join(WORDS[kind] for kind in allowed)
+            raise PlanError(f"{where}: `{name}` must be {wanted}, not {value!r}.")
+    if "tier" in kinds and entry["tier"] not in TIERS:
         raise PlanError(f"{where}: `tier` must be one of {', '.join(TIERS)}.")
+    names = (entry.get("reads") or {}).get("in", []) if "reads" in kinds else entry["of"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise PlanError(f"{where}: {names!r} must be a list of names.")
 
 
 def namespaces(plan: Plan) -> dict[str, str]:
@@ -206,5 +238,6 @@ def merged(
         (stay if keep else rest).append(entry)
     for before, entry in matched(rest, new.sites):
         entry.update({name: before[name] for name in EDITABLE if name in before})
+    new.shared = kept(old.shared, new.shared)
     new.sites = sorted([*new.sites, *stay], key=lambda site: (site["file"], site["line"], site["column"]))
     return new

@@ -11,13 +11,13 @@ from typing import Any
 from paramstore.authoring import Parameter, namespace_files
 from paramstore.errors import ParamstoreError
 from paramstore.migrate._constraints import shown
-from paramstore.migrate._plan import EDITABLE, Plan, PlanError, namespaces
+from paramstore.migrate._plan import EDITABLE, Plan, PlanError, namespaces, refuse
 from paramstore.migrate._prove import inverses
 from paramstore.migrate._reads import Read
 from paramstore.migrate._rewrite import Rewritten, rewrite
 from paramstore.migrate._scan import Scan, named, scan
-from paramstore.migrate._sites import Site
-from paramstore.migrate._source import Source, Unreadable, read
+from paramstore.migrate._sites import LIVE, Site
+from paramstore.migrate._source import Source, Unreadable, bytes_of, read
 
 
 @dataclass
@@ -34,25 +34,27 @@ class Prepared:
 
 
 def prepare(plan: Plan, store_root: str) -> Prepared:
-    """Rewrite all accepted sites in memory. Raises ``PlanError`` or what the store's rules raise; a file
-    that has changed since the scan is in ``refused``, and nothing of it moves."""
+    """Rewrite all accepted sites in memory. Raises ``PlanError``, with all that stands against it, or what the
+    store's rules raise; a file that has changed since the scan is in ``refused``, and nothing of it moves."""
     accepted = [entry for entry in plan.sites if entry["accept"]]
     if not accepted:
         raise PlanError(
             "No site is accepted: set `accept: true` where a literal shall move. Nothing was written."
         )
     found, refused = _scanned_again(plan, accepted)
-    sites = _matched(plan, found, refused)
-    _check_keys(sites)
+    sites, problems = _matched(plan, found, refused)
+    refuse(problems + _key_problems(sites))
     prepared = Prepared(plan, sites, refused=refused)
-    _rewrite_all(prepared, _reads_of(sites))
+    refuse(_rewrite_all(prepared, _reads_of(sites)))
     prepared.store = _store_files(sites, store_root)
     prepared.values = {site.key: site.value for site in sites}
-    for file, (source, rewritten) in prepared.sources.items():
-        if problems := inverses(source, rewritten, prepared.values):
-            raise PlanError(
-                f"{file}: the rewriting does not prove right ({problems[0]}). Nothing was written."
-            )
+    refuse(
+        [
+            f"{file}: the rewriting does not prove right ({wrong[0]})."
+            for file, (source, rewritten) in prepared.sources.items()
+            if (wrong := inverses(source, rewritten, prepared.values))
+        ]
+    )
     return prepared
 
 
@@ -77,53 +79,54 @@ def _scanned_again(plan: Plan, accepted: list[dict[str, Any]]) -> tuple[Scan, di
     return scan(paths, plan.root, ("yes", "review", "no"), True, namespaces(plan)), refused
 
 
-def _matched(plan: Plan, found: Scan, refused: Mapping[str, str]) -> list[Site]:
-    """Return the accepted sites as the scan sees them, with what the plan's reader decided."""
+def _matched(plan: Plan, found: Scan, refused: Mapping[str, str]) -> tuple[list[Site], list[str]]:
+    """Return the accepted sites as the scan sees them, with what the plan's reader decided, and what is wrong."""
     sites = {(site.file, site.line, site.column): site for site in found.sites()}
-    result = []
+    result, problems = [], []
     for entry in plan.sites:
         if not entry["accept"] or entry["file"] in refused:
             continue
         site = sites.get((entry["file"], entry["line"], entry["column"]))
-        if site is None or site.literal != entry["literal"]:
-            raise PlanError(
-                f"{entry['file']}:{entry['line']}: the plan's literal {entry['literal']!r} is not there. Scan again. "
-                "Nothing was written."
-            )
-        if site.tier == "no" and site.tier_why and entry.get("tier") != "no":
-            raise PlanError(
-                f"{entry['file']}:{entry['line']}: {site.literal} {site.tier_why}. Nothing was written."
-            )
-        if entry.get("liveness") == "live" and site.liveness != "live":
-            raise PlanError(
-                f"{entry['file']}:{entry['line']}: {site.literal} is no longer live: {site.liveness_why}. Scan again. Nothing "
-                "was written."
-            )
-        if entry.get("type") != site.type:
-            raise PlanError(
-                f"{entry['file']}:{entry['line']}: {site.literal} is of type {site.type}, and the plan says {entry.get('type')}: "
-                "code would read another kind of number. Nothing was written."
-            )
+        problem = _mismatch(entry, site)
+        if site is None or problem:
+            problems.append(f"{entry['file']}:{entry['line']}: {problem}.")
+            continue
         for name in EDITABLE:
             if name in entry:
                 setattr(site, name, entry[name])
         result.append(site)
-    return result
+    return result, problems
 
 
-def _check_keys(sites: list[Site]) -> None:
+def _mismatch(entry: Mapping[str, Any], site: Site | None) -> str:
+    """Return what speaks against moving a site as the plan says, nothing if it is well."""
+    if site is None or site.literal != entry["literal"]:
+        return f"the plan's literal {entry['literal']!r} is not there. Scan again"
+    if site.tier == "no" and site.tier_why and entry.get("tier") != "no":
+        return f"{site.literal} {site.tier_why}"
+    if entry.get("liveness") == LIVE and site.liveness != LIVE:
+        return f"{site.literal} is no longer live: {site.liveness_why}. Scan again"
+    if entry.get("type") != site.type:
+        return (
+            f"{site.literal} is of type {site.type}, and the plan says {entry.get('type')}: code would read another "
+            "kind of number"
+        )
+    return ""
+
+
+def _key_problems(sites: list[Site]) -> list[str]:
     known: dict[str, Site] = {}
+    problems = []
     for site in sites:
         first = known.setdefault(site.key, site)
         if type(first.value) is not type(site.value) or first.value != site.value:
-            raise PlanError(
+            problems.append(
                 f"`{site.key}` is {first.literal} at {first.file}:{first.line} and {site.literal} at {site.file}:{site.line}: "
-                "one parameter has one value. Give one of them another key. Nothing was written."
+                "one parameter has one value. Give one of them another key."
             )
         if len(site.key.split(".")) < 2 or "" in site.key.split("."):
-            raise PlanError(
-                f"`{site.key}` ({site.file}:{site.line}) is no key: use `namespace.name`. Nothing was written."
-            )
+            problems.append(f"`{site.key}` ({site.file}:{site.line}) is no key: use `namespace.name`.")
+    return problems
 
 
 def _reads_of(sites: list[Site]) -> dict[str, list[tuple[Site, Read]]]:
@@ -134,23 +137,24 @@ def _reads_of(sites: list[Site]) -> dict[str, list[tuple[Site, Read]]]:
     return by_file
 
 
-def _rewrite_all(prepared: Prepared, reads: Mapping[str, list[tuple[Site, Read]]]) -> None:
+def _rewrite_all(prepared: Prepared, reads: Mapping[str, list[tuple[Site, Read]]]) -> list[str]:
     own: dict[str, list[Site]] = {}
     for site in prepared.sites:
         own.setdefault(site.file, []).append(site)
+    problems = []
     for file in sorted({*own, *reads}):
         try:
             source = named(read(os.path.join(prepared.plan.root, file)), file)
-        except Unreadable as why:
-            raise PlanError(f"{file} {why}. Nothing was written.") from None
-        rewritten = rewrite(source, own.get(file, []), reads.get(file, []))
-        try:
+            rewritten = rewrite(source, own.get(file, []), reads.get(file, []))
             source.encode(rewritten.text)
+            prepared.sources[file] = source, rewritten
+        except Unreadable as why:
+            problems.append(f"{file} {why}.")
         except UnicodeEncodeError as error:
-            raise PlanError(
-                f"{file}: a key cannot be written in {source.encoding}: {error}. Nothing was written."
-            ) from None
-        prepared.sources[file] = source, rewritten
+            problems.append(f"{file}: a key cannot be written in {source.encoding}: {error}.")
+        except PlanError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _store_files(sites: list[Site], root: str) -> dict[str, tuple[bytes | None, bytes]]:
@@ -159,16 +163,17 @@ def _store_files(sites: list[Site], root: str) -> dict[str, tuple[bytes | None, 
         namespaces.setdefault(site.namespace, {}).setdefault(site.key, site)
     found: dict[str, tuple[bytes | None, bytes]] = {}
     for namespace, members in namespaces.items():
-        old = _bytes(root, f"schemas/{namespace}.schema.json"), _bytes(root, f"params/{namespace}.yaml")
-        existing = (old[0], old[1]) if old[0] is not None and old[1] is not None else None
+        schema = bytes_of(os.path.join(root, f"schemas/{namespace}.schema.json"))
+        text = bytes_of(os.path.join(root, f"params/{namespace}.yaml"))
+        existing = (schema, text) if schema is not None and text is not None else None
         parameters = [_parameter(site) for site in members.values()]
-        rules = shown({site.path: site.value for site in members.values()})
+        rules = shown(namespace, {site.path: site.value for site in members.values()})
         try:
             files = namespace_files(namespace, parameters, rules, existing)
         except ParamstoreError as error:
             raise PlanError(f"Namespace `{namespace}`: {error}") from None
         for file, raw in files.items():
-            found[file] = _bytes(root, file), raw
+            found[file] = bytes_of(os.path.join(root, file)), raw
     return found
 
 
@@ -177,11 +182,3 @@ def _parameter(site: Site) -> Parameter:
         site.path, site.value, site.type, site.minimum, site.maximum, site.unit,
         site.description or f"{site.shape.capitalize()} in {site.file}.",
     )  # fmt: skip
-
-
-def _bytes(root: str, file: str) -> bytes | None:
-    try:
-        with open(os.path.join(root, file), "rb") as stream:
-            return stream.read()
-    except FileNotFoundError:
-        return None

@@ -54,7 +54,7 @@ def _wanted(file: str, item: Mapping[str, Any], sites: Sequence[Mapping[str, Any
     """Return what to look at: an expression for a read in a function, an attribute path for a name."""
     wanted: list[dict[str, Any]] = []
     named = {site["key"]: site for site in sites if site["file"] == file and site["accept"]}
-    for _, _, new, kind, key, _ in item["edits"]:
+    for _, _, new, kind, key, *_ in item["edits"]:
         if kind in ("import", "default"):
             continue
         if kind == "section":

@@ -55,9 +55,7 @@ class _Restorer(ast.NodeTransformer):
     ) -> None:
         self._source, self._alias, self._values = source, alias, values
         self._by_end = {end: (start, edit) for (start, end), edit in spans.items()}
-        self._inserted = [
-            (start, end) for (start, end), edit in spans.items() if edit.kind in ("import", "body")
-        ]
+        self._inserted = [(span, edit) for span, edit in spans.items() if edit.kind in ("import", "body")]
         self._defaults = {end: edit for (_, end), edit in spans.items() if edit.kind == "default"}
         self._left = {
             end for (_, end), edit in spans.items() if edit.kind in ("value", "section", "read", "default")
@@ -70,8 +68,8 @@ class _Restorer(ast.NodeTransformer):
             if self._left:
                 self.problems.append(f"{len(self._left)} of the reads are not where they were put")
             return found
-        if isinstance(node, ast.stmt) and self._is_inserted(node):
-            return None
+        if isinstance(node, ast.stmt) and (edit := self._inserted_by(node)) is not None:
+            return ast.parse(edit.old).body
         if isinstance(node, ast.Call) and (value := self._read(node)) is not None:
             return value
         if isinstance(node, ast.Constant) and node.value is ...:
@@ -81,9 +79,9 @@ class _Restorer(ast.NodeTransformer):
                 return self._value(self._defaults[end].key)
         return super().visit(node)
 
-    def _is_inserted(self, node: ast.stmt) -> bool:
+    def _inserted_by(self, node: ast.stmt) -> Edit | None:
         start, end = self._source.span(node)
-        return any(first <= start and end <= last for first, last in self._inserted)
+        return next((edit for (a, b), edit in self._inserted if a <= start and end <= b), None)
 
     def _read(self, node: ast.Call) -> ast.expr | None:
         function = node.func

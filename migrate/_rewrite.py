@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from paramstore.migrate._analyse import bindings
-from paramstore.migrate._facts import FUNCTIONS, Facts, Node, When, link
+from paramstore.migrate._facts import FUNCTIONS, Facts, Node, When, has_docstring, leading_imports, link
 from paramstore.migrate._plan import PlanError
 from paramstore.migrate._reads import Read
 from paramstore.migrate._shapes import find
 from paramstore.migrate._sites import ATTRIBUTE, DEFAULT, LEAF, SECTION, Site
 from paramstore.migrate._source import LINE, Source
+from paramstore.migrate._ties import bindings
 
 ALIASES = ("params", "_params", "live_params", "paramstore_params")
 WIDTH = 100
@@ -32,6 +32,7 @@ class Edit:
     kind: str
     key: str = ""
     old: str = ""
+    scope: str = ""  # in a record: the function or class that it stands in
 
 
 @dataclass
@@ -50,7 +51,7 @@ def rewrite(source: Source, sites: Sequence[Site], reads: Iterable[tuple[Site, R
     """
     facts = link(source.tree)
     alias, imported = _alias(facts)
-    edits = _site_edits(source, sites, alias)
+    edits = _site_edits(source, facts, sites, alias)
     edits += [_read_edit(source, site, read, alias) for site, read in _unique(reads)]
     edits += _default_edits(source, facts, [site for site in sites if site.keep == DEFAULT], alias)
     edits = sorted(set(edits))
@@ -84,7 +85,7 @@ def new_spans(edits: Iterable[Edit]) -> list[tuple[int, int]]:
 
 def _alias(facts: Facts) -> tuple[str, bool]:
     """Return a name that collides with nothing in the file, and whether the file imports it already."""
-    for statement in _leading_imports(facts):
+    for statement in leading_imports(facts.tree):
         if type(statement) is ast.ImportFrom and statement.module == "paramstore" and not statement.level:
             for each in statement.names:
                 name = each.asname or each.name
@@ -96,20 +97,6 @@ def _alias(facts: Facts) -> tuple[str, bool]:
         if name not in taken:
             return name, False
     raise AssertionError("a thousand names are taken")
-
-
-def _leading_imports(facts: Facts) -> list[Node]:
-    """Return the first run of imports, behind the docstring."""
-    body = facts.tree.body
-    index = int(bool(body) and _is_docstring(body[0]))
-    end = index
-    while end < len(body) and isinstance(body[end], (ast.Import, ast.ImportFrom)):
-        end += 1
-    return body[index:end]
-
-
-def _is_docstring(node: Node) -> bool:
-    return type(node) is ast.Expr and type(node.value) is ast.Constant and type(node.value.value) is str
 
 
 def _arguments(facts: Facts) -> set[str]:
@@ -128,7 +115,7 @@ def _spaced(text: str, start: int, new: str) -> str:
     return f" {new}" if start and (text[start - 1].isalnum() or text[start - 1] == "_") else new
 
 
-def _site_edits(source: Source, sites: Sequence[Site], alias: str) -> list[Edit]:
+def _site_edits(source: Source, facts: Facts, sites: Sequence[Site], alias: str) -> list[Edit]:
     edits = []
     groups: dict[tuple[int, int], list[Site]] = {}
     for site in sites:
@@ -138,35 +125,32 @@ def _site_edits(source: Source, sites: Sequence[Site], alias: str) -> list[Edit]
             method = "live" if site.keep == ATTRIBUTE else "get"
             new = _spaced(source.text, site.start, _call(alias, method, site.key))
             edits.append(Edit(site.start, site.end, new, "value", site.key, site.literal))
+    whole: dict[tuple[int, int], list[tuple[str, ...]]] = {}
+    for found in find(facts.numbers) if groups else ():
+        if found.group is not None:
+            whole.setdefault(source.span(found.group), []).append(found.path)
     for (start, end), members in groups.items():
-        prefix = _prefix(source, members)
+        prefix = _prefix(source, members, whole[start, end])
         new = _call(alias, "section", prefix)
         edits.append(Edit(start, end, new, "section", prefix, source.text[start:end]))
     return edits
 
 
-def _prefix(source: Source, members: list[Site]) -> str:
+def _prefix(source: Source, members: list[Site], paths: Sequence[tuple[str, ...]]) -> str:
     """Return the key below which a whole dictionary stands. Raises ``PlanError`` if it is not there whole."""
-    group = members[0].group
-    assert group is not None
-    inside = [
-        each
-        for each in find(link(source.tree).numbers)
-        if each.group is not None and source.span(each.group) == group
-    ]
     accepted = {site.group_path for site in members}
-    missing = [".".join(each.path) for each in inside if each.path not in accepted]
+    missing = [".".join(path) for path in paths if path not in accepted]
     where = f"{source.path}:{members[0].line}"
     if missing:
         raise PlanError(
             f"{where}: `{members[0].name}` moves as a whole, because code reads the dictionary: accept "
-            f"{', '.join(missing[:5])} as well, or none of it. Nothing was written."
+            f"{', '.join(missing[:5])} as well, or none of it."
         )
     prefixes = {site.key.removesuffix("." + ".".join(site.group_path)) for site in members}
     if len(prefixes) != 1 or any(not site.key.endswith("." + ".".join(site.group_path)) for site in members):
         raise PlanError(
             f"{where}: the keys of `{members[0].name}` must be one prefix and then the names in the dictionary, which "
-            "code reads. Nothing was written."
+            "code reads."
         )
     return prefixes.pop()
 
@@ -184,9 +168,7 @@ def _read_edit(source: Source, site: Site, read: Read, alias: str) -> Edit:
     quote = "'" if read.in_f_string.startswith('"') else '"'
     old = source.text[start:end]
     if not re.fullmatch(r"[\w.]+(\[['\"]\w+['\"]\])*", old):
-        raise PlanError(
-            f"{source.path}:{read.line}: `{site.name}` was not found where it is read. Nothing was written."
-        )
+        raise PlanError(f"{source.path}:{read.line}: `{site.name}` was not found where it is read.")
     return Edit(
         start, end, _spaced(source.text, start, _call(alias, "get", site.key, quote)), "read", site.key, old
     )
@@ -222,14 +204,11 @@ def _body_edit(source: Source, function: Node, members: list[Site], alias: str) 
         name = site.default_of[1]
         texts.append(f"{name} = {_call(alias, 'get', site.key)} if {name} is ... else {name}")
     body = function.body
-    has_docstring = (
-        type(body[0]) is ast.Expr and type(body[0].value) is ast.Constant and type(body[0].value.value) is str
-    )
     keys = " ".join(site.key for site in members)
-    if has_docstring and len(body) == 1:
+    if has_docstring(body) and len(body) == 1:
         place = source.span(body[0])[1]
         return Edit(place, place, "; " + "; ".join(texts), "body", keys)
-    first = body[1] if has_docstring else body[0]
+    first = body[int(has_docstring(body))]
     line = min([first.lineno, *(each.lineno for each in getattr(first, "decorator_list", ()))])
     start = source.offset(line, 0)
     place = source.span(first)[0]
@@ -247,7 +226,7 @@ def _check_apart(edits: Sequence[Edit], file: str) -> None:
             after.start == before.start and after.end == before.end and after.new != before.new
         ):
             raise PlanError(
-                f"{file}: `{before.key}` and `{after.key}` are of the same text. Accept one of them. Nothing was written."
+                f"{file}: `{before.key}` and `{after.key}` are of the same text. Accept one of them."
             )
 
 
@@ -260,20 +239,11 @@ def _import_edit(source: Source, facts: Facts, alias: str, imported: bool, keys:
     name = "params" if alias == "params" else f"params as {alias}"
     lines = [] if imported else [f"from paramstore import {name}"]
     lines += _require(alias, keys)
-    place, before = _import_place(source, facts, imported, alias)
+    place, before = _import_place(source, facts)
     text = newline.join(lines) + newline
-    if _follows_docstring(facts, source, place):
+    if has_docstring(facts.tree.body) and not leading_imports(facts.tree):
         text = newline + text
     return Edit(place, place, before + text, "import", " ".join(keys))
-
-
-def _follows_docstring(facts: Facts, source: Source, place: int) -> bool:
-    body = facts.tree.body
-    return (
-        isinstance(body[0], ast.Expr)
-        and source.span(body[0])[1] <= place
-        and (len(body) == 1 or not isinstance(body[1], (ast.Import, ast.ImportFrom)))
-    )
 
 
 def _require(alias: str, keys: Sequence[str]) -> list[str]:
@@ -293,20 +263,11 @@ def _quoted(keys: Sequence[str]) -> list[str]:
     return [f'"{key}"' for key in keys]
 
 
-def _import_place(source: Source, facts: Facts, imported: bool, alias: str) -> tuple[int, str]:
+def _import_place(source: Source, facts: Facts) -> tuple[int, str]:
     """Return where the import goes, and what must stand before it: behind the docstring, the ``__future__``
     imports and the first run of imports; at the beginning of a line of its own."""
-    body = facts.tree.body
-    index = 0
-    if (
-        body
-        and type(body[0]) is ast.Expr
-        and isinstance(body[0].value, ast.Constant)
-        and isinstance(body[0].value.value, str)
-    ):
-        index = 1
-    while index < len(body) and isinstance(body[index], (ast.Import, ast.ImportFrom)):
-        index += 1
+    body, imports = facts.tree.body, leading_imports(facts.tree)
+    index = int(has_docstring(body)) + len(imports)
     if index == 0:
         return _line_before(source, body[0]), ""
     last = body[index - 1]
@@ -316,7 +277,7 @@ def _import_place(source: Source, facts: Facts, imported: bool, alias: str) -> t
     if match is None:
         return len(source.text), source.newline
     if index < len(body) and body[index].lineno == last.end_lineno:  # `import a; X = 1`
-        if index == 1 or not isinstance(body[index - 2], (ast.Import, ast.ImportFrom)):
+        if len(imports) < 2:
             raise PlanError(
                 f"{source.path}:{last.lineno}: there is no line for an import. Split the line at its `;`."
             )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from paramstore.migrate._analyse import Analysed, analyse
-from paramstore.migrate._liveness import decide, decide_attribute
+from paramstore.migrate._liveness import decide, decide_attribute, leaks
 from paramstore.migrate._names import namespace_of
 from paramstore.migrate._reads import Read
-from paramstore.migrate._sites import LEAF, NAME, SECTION, Site
+from paramstore.migrate._sites import DEAD, LEAF, LIVE, NAME, SECTION, Site
 from paramstore.migrate._source import Source, Unreadable, read
 
 SKIPPED_FOLDERS = frozenset(
@@ -118,45 +118,61 @@ def named(source: Source, file: str) -> Source:
 # -- what files read of each other -----------------------------------------------------------------
 
 
+Named = tuple[str, str]  # a file, and a module-level name in it or `Class.attribute`
+
+
 def _join(found: Scan, root: str) -> None:
-    """Add the uses of each module-level name in other files, and judge its liveness again with them."""
-    names: dict[tuple[str, str], list[Site]] = {}
+    """Add the uses of each name in other files, and judge its liveness again with them."""
+    names: dict[Named, list[Site]] = {}
     for file, analysed in found.files.items():
         for site in analysed.sites:
-            if site.name and site.shape.startswith("module"):
-                names.setdefault((file, site.name), []).append(site)
+            if site.name:
+                owner = "" if site.shape.startswith("module") else f"{site.scope}."
+                names.setdefault((file, owner + site.name), []).append(site)
     if not names:
         return
+    outside: dict[Named, list[Read]] = {}
     modules = _Modules(found.files, root)
-    outside: dict[tuple[str, str], list[Read]] = {}
-    for file, analysed in found.files.items():
-        for (module, name), reads in analysed.taken.items():
-            target = modules.file(module, file)
-            if target is not None and target != file and (target, name) in names:
-                outside.setdefault((target, name), []).extend(reads)
-        for module, uses in analysed.stars.items():
-            target = modules.file(module, file)
-            for name, reads in uses.items():
-                if target is not None and (target, name) in names:
-                    outside.setdefault((target, name), []).extend(reads)
-    for analysed in found.files.values():
-        for name, write in analysed.written.items():
-            for key in [key for key in names if key[1] == name]:
-                outside.setdefault(key, []).append(write)
+    for key, reads in _elsewhere(found, names, modules):
+        outside.setdefault(key, []).extend(reads)
     for key, reads in outside.items():
         for site in names[key]:
             _add(site, reads)
+            site.through = sorted(modules.through.get(key, ()))
+
+
+def _elsewhere(
+    found: Scan, names: dict[Named, list[Site]], modules: _Modules
+) -> Iterator[tuple[Named, list[Read]]]:
+    """Yield each name with its uses in a file that is not its own."""
+    by_last: dict[str, list[Named]] = {}
+    for key in names:
+        by_last.setdefault(key[1].rpartition(".")[2], []).append(key)
+    for file, analysed in found.files.items():
+        for (module, name), reads in analysed.ties.taken.items():
+            meant = modules.origin(module, name, file, names)
+            if meant is not None and meant[0] != file:
+                yield meant, reads
+        for module, uses in analysed.ties.stars.items():
+            for name, reads in uses.items():
+                if name in by_last and (meant := modules.origin(module, name, file, names)) is not None:
+                    yield meant, reads
+        for name, writes in analysed.ties.touched.items():
+            for key in by_last.get(name, ()):
+                yield key, writes if "." in key[1] else [read for read in writes if read.kind == "store"]
 
 
 def _add(site: Site, reads: list[Read]) -> None:
     inside = site.reads if site.keep != SECTION else []
     if site.keep == NAME:
         site.reads = [*site.reads, *[read for read in reads if read.kind != "store"]]
-    elif site.keep == LEAF:
+    elif site.keep == LEAF and site.shape.startswith("module"):
         site.reads = [*site.reads, *[r for r in reads if r.path == site.group_path and r.kind == "load"]]
-    if site.liveness in ("live", "dead"):
+    elif site.keep == SECTION:
+        leaks(site, reads)
+    if site.liveness in (LIVE, DEAD):
         (decide if site.shape.startswith("module") else decide_attribute)(site, [*inside, *reads])
-        site.accept = site.tier == "yes" and site.liveness == "live"
+    site.accept = site.tier == "yes" and site.liveness == LIVE
 
 
 class _Modules:
@@ -166,6 +182,7 @@ class _Modules:
     def __init__(self, files: dict[str, Analysed], root: str) -> None:
         self._files = files
         self._root = root
+        self.through: dict[Named, set[str]] = {}  # the files that hand a name on
 
     def file(self, module: str, importer: str) -> str | None:
         level = len(module) - len(module.lstrip("."))
@@ -178,6 +195,31 @@ class _Modules:
         for base in ([], folder):
             if self._is_there([*base, names[0]]):
                 return self._at([*base, *names])
+        return None
+
+    def origin(
+        self, module: str, name: str, importer: str, names: Collection[Named], depth: int = 8
+    ) -> Named | None:
+        """Return which of ``names`` an import means, through re-exports; ``None`` if it is another's."""
+        file = self.file(module, importer)
+        if file is None:  # a class of a module, perhaps
+            above, dot, owner = module.rpartition(".")
+            base = self.file(above or ".", importer) if dot else None
+            if base is None:
+                return None
+            file, name = base, f"{owner}.{name}"
+        if (file, name) in names:
+            return file, name
+        ties = self._files[file].ties
+        head, dot, rest = name.partition(".")
+        ways = [(star, name) for star in ties.stars]
+        if head in ties.imported:
+            there, original = ties.imported[head]
+            ways = [(f"{there}.{original}", rest) if dot else (there, original)]
+        for way in ways if depth else ():
+            if (key := self.origin(*way, file, names, depth - 1)) is not None:
+                self.through.setdefault(key, set()).add(file)
+                return key
         return None
 
     def _is_there(self, parts: list[str]) -> bool:

@@ -8,10 +8,13 @@ import io
 import re
 import tokenize
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 
 MOST_BYTES = 4 << 20  # no one writes such a file by hand, and parsing one may take minutes
 LINE = re.compile("\r\n|\r|\n")
+IGNORE = re.compile(r"#\s*paramstore:\s*ignore(?:\[([^\]]*)\])?")
 BOM = b"\xef\xbb\xbf"
 
 
@@ -35,6 +38,18 @@ class Source:
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.raw).hexdigest()
+
+    @cached_property
+    def ignored(self) -> dict[int, str]:
+        """The lines with a comment ``# paramstore: ignore[reason]``, and the reasons."""
+        found: dict[int, str] = {}
+        if IGNORE.search(self.text) is None:
+            return found
+        with suppress(tokenize.TokenError, SyntaxError):
+            for token in tokenize.generate_tokens(io.StringIO(self.text, newline="").readline):
+                if token.type == tokenize.COMMENT and (match := IGNORE.search(token.string)):
+                    found[token.start[0]] = match.group(1) or ""
+        return found
 
     def offset(self, line: int, column: int) -> int:
         """Return the character offset of a 1-based line and a 0-based column in UTF-8 bytes."""
@@ -88,6 +103,15 @@ class Source:
     def encode(self, text: str) -> bytes:
         """Return the bytes of an edited text, as this file is encoded. Raises ``UnicodeEncodeError``."""
         return (BOM if self.bom else b"") + text.encode(self.encoding)
+
+
+def bytes_of(path: str) -> bytes | None:
+    """Return what is in a file, ``None`` if there is none. Raises ``OSError``."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
 
 
 def read(path: str, raw: bytes | None = None) -> Source:

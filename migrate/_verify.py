@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -10,10 +11,13 @@ from typing import Any
 
 from paramstore import ParamStore
 from paramstore.migrate._apply import Change
+from paramstore.migrate._facts import link
+from paramstore.migrate._locate import located
 from paramstore.migrate._plan import PlanError
 from paramstore.migrate._prove import byte_inverse, tree_inverse
 from paramstore.migrate._rewrite import Edit, new_spans
-from paramstore.migrate._source import Source, Unreadable, read
+from paramstore.migrate._shapes import find
+from paramstore.migrate._source import Unreadable, read
 
 NEWER = "was edited since"
 
@@ -24,10 +28,6 @@ class Proof:
 
     proved: list[str] = field(default_factory=list)
     problems: dict[str, list[str]] = field(default_factory=dict)
-
-
-def edits_of(item: Mapping[str, Any]) -> list[Edit]:
-    return [Edit(*each) for each in item["edits"]]
 
 
 def plain(value: Any) -> Any:
@@ -77,30 +77,6 @@ def _verify_file(path: str, layers: Sequence[Mapping[str, Any]], values: Mapping
     return problems
 
 
-def located(source: Source, item: Mapping[str, Any]) -> list[Edit] | None:
-    """Return the edits as they stand in a file: at their places if it is unchanged, else found again by
-    their text, in order; ``None`` if some are gone or others came to be."""
-    edits = edits_of(item)
-    if source.sha256 == item["after"]:
-        return edits
-    positions: list[tuple[int, Edit]] = []
-    for text in {edit.new for edit in edits}:
-        mine = [edit for edit in edits if edit.new == text]
-        places, at = [], source.text.find(text)
-        while at >= 0:
-            places.append(at)
-            at = source.text.find(text, at + len(text))
-        if len(places) != len(mine):
-            return None
-        positions += zip(places, mine, strict=True)
-    found, shift = [], 0
-    for place, edit in sorted(positions, key=lambda each: each[0]):
-        start = place - shift
-        found.append(Edit(start, start + edit.end - edit.start, edit.new, edit.kind, edit.key, edit.old))
-        shift += len(edit.new) - (edit.end - edit.start)
-    return found
-
-
 # -- the way out -----------------------------------------------------------------------------------
 
 
@@ -137,8 +113,6 @@ def _put_back(text: str, edits: list[Edit], values: Mapping[str, Any], file: str
 
 def literal(edit: Edit, values: Mapping[str, Any], file: str) -> str:
     """Return the text that takes a read's place: the old one if the value has not changed."""
-    import ast
-
     if edit.kind not in ("value", "default", "section"):
         return edit.old
     old = ast.literal_eval(edit.old)
@@ -158,17 +132,12 @@ def _section(old: Any, prefix: str, values: Mapping[str, Any]) -> Any:
 
 def _edited(edit: Edit, values: Mapping[str, Any]) -> str:
     """Return a dictionary's old text with the leaves that have changed written anew, the rest as it was."""
-    from paramstore.migrate._facts import link
-    from paramstore.migrate._shapes import find
-
     source = read("", f"_ = {edit.old}".encode())
     parts, done = [], 4
     for found in find(link(source.tree).numbers):
         start, end = source.span(found.node)
         new = values.get(".".join((edit.key, *found.path)))
         old = source.text[start:end]
-        import ast
-
         if repr(new) != repr(ast.literal_eval(old)):
             parts += [source.text[done:start], repr(new)]
             done = end

@@ -8,34 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
-from ruamel.yaml import YAML
+from click.testing import CliRunner
+from plan_file import Call, accept_what_is_live, plan_of, rewrite_plan, write
 
 from paramstore import ParamStore
 from paramstore.cli import cli
 
 BOT = Path(__file__).resolve().parents[1] / "examples" / "hardcoded_bot"
-Call = Callable[..., Result]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
-    """``paramstore migrate …`` in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("PARAM")]:
-        monkeypatch.delenv(name)
-
-    def run(*words: str, status: int = 0) -> Result:
-        result = CliRunner().invoke(cli, ["migrate", *words], catch_exceptions=False)
-        assert result.exit_code == status, result.output
-        return result
-
-    return run
 
 
 @pytest.fixture
@@ -48,24 +31,6 @@ def files_of(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.py"))}
 
 
-def plan_of(root: Path) -> list[dict[str, Any]]:
-    sites: list[dict[str, Any]] = YAML(typ="safe", pure=True).load((root / "plan.yaml").read_text())["sites"]
-    return sites
-
-
-def rewrite_plan(root: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Edit the plan as a person does, with any YAML tool."""
-    data = YAML(typ="safe", pure=True).load((root / "plan.yaml").read_text())
-    for site in data["sites"]:
-        change(site)
-    with (root / "plan.yaml").open("w") as stream:
-        YAML(typ="safe", pure=True).dump(data, stream)
-
-
-def accept_what_is_live(site: dict[str, Any]) -> None:
-    site["accept"] = site["tier"] != "no" and site["liveness"] == "live"
-
-
 def play(root: Path) -> str:
     """Return what the bot prints: its journal line is a hash of all its trades."""
     environment = {name: text for name, text in os.environ.items() if not name.startswith("PARAM")}
@@ -76,13 +41,6 @@ def play(root: Path) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def write(root: Path, name: str, text: str | bytes) -> Path:
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
 
 
 # -- the bot ---------------------------------------------------------------------------------------

@@ -10,40 +10,16 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
-from ruamel.yaml import YAML
+from plan_file import Call, plan_of
 
 from paramstore import ParamStore
 from paramstore.authoring import Parameter, namespace_files, table_schema
-from paramstore.cli import cli
 from paramstore.errors import ValidationError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-Call = Callable[..., Result]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("PARAM")]:
-        monkeypatch.delenv(name)
-
-    def run(*words: str, status: int = 0) -> Result:
-        result = CliRunner().invoke(cli, ["migrate", *words], catch_exceptions=False)
-        assert result.exit_code == status, result.output
-        return result
-
-    return run
-
-
-def sites(root: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = YAML(typ="safe", pure=True).load((root / "plan.yaml").read_text())["sites"]
-    return found
 
 
 # -- encodings and line ends ---------------------------------------------------------------------------
@@ -86,7 +62,7 @@ def test_every_byte_outside_the_planned_spans_stays(
     path.write_bytes(raw)
     path.chmod(0o750)
     call("scan", "bot.py")
-    plan = [site for site in sites(tmp_path) if site["accept"]]
+    plan = [site for site in plan_of(tmp_path) if site["accept"]]
     assert {"0.30", "2.50", "0.10", "1.15", "-0.25"} <= {site["literal"] for site in plan}
     for site in plan:
         assert raw[slice(*site["span"])].decode(codec) == site["literal"]
@@ -132,7 +108,7 @@ def test_hostile_sources_are_never_run_and_the_rest_is_scanned(call: Call, tmp_p
     assert not (tmp_path / "ran").exists()
     for name in ("wrong.py", "nul.py", "bytes.py", "cookie.py", "deep.py", "minus.py", "large.py", "gone.py"):
         assert f"not scanned: {name} " in said, name
-    assert {site["file"] for site in sites(tmp_path)} >= {"good.py", "evil.py", "setup.py"}
+    assert {site["file"] for site in plan_of(tmp_path)} >= {"good.py", "evil.py", "setup.py"}
     call("apply", "plan.yaml", "--write")
     call("verify", "plan.yaml")
     assert not (tmp_path / "ran").exists()
@@ -142,7 +118,7 @@ def test_an_unreadable_file_is_reported(call: Call, tmp_path: Path) -> None:
     (tmp_path / "bot.py").mkdir()
     (tmp_path / "good.py").write_text("MIN_SCORE = 0.3\ndef f():\n    return MIN_SCORE\n")
     call("scan", ".")
-    assert [site["file"] for site in sites(tmp_path)] == ["good.py"]
+    assert [site["file"] for site in plan_of(tmp_path)] == ["good.py"]
 
 
 PLANS = {
@@ -227,7 +203,9 @@ def test_a_kill_in_the_middle_leaves_old_or_new_and_can_be_resumed(call: Call, t
         call("apply", "plan.yaml", "--write")
         call("verify", "plan.yaml")
         assert ParamStore(tmp_path).keys() == ["a.min_score", "b.min_score", "c.min_score"]
-        left = [p.name for p in tmp_path.rglob("*") if p.name.endswith((".migrating", ".applying", ".new"))]
+        left = [
+            p.name for p in tmp_path.rglob("*") if p.name.endswith((".paramstore-new", ".applying", ".new"))
+        ]
         assert left == []
     assert killed >= 15
 

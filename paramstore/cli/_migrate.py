@@ -66,11 +66,15 @@ def scan(sources: tuple[str, ...], plan_path: str, every: bool, form: str, as_js
         plan = make_plan(list(sources), plan_path, every, lambda _: advance())
     _write(plan_path, _plan.text_of(plan, os.path.basename(plan_path)))
     if as_json or form == "json":
-        print_json({"plan": plan_path, "sites": plan.sites, "skipped": plan.skipped})
+        print_json({"plan": plan_path, "sites": plan.sites, "shared": plan.shared, "skipped": plan.skipped})
     elif form == "sarif":
         print_json(sarif(plan.sites, __version__))
     else:
         _show_plan(plan.sites, plan.skipped, plan_path)
+        if plan.shared:
+            say(
+                f"{len(plan.shared)} set{'s' * (len(plan.shared) != 1)} of copies: `shared` in {plan_path} offers one key for each."
+            )
 
 
 def _write(path: str, text: str) -> None:

@@ -1,0 +1,323 @@
+"""What files of one code base have to do with each other, and what people do to moved code afterwards."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from plan_file import Call, Site, accept_what_is_live, load, plan_of, rewrite_plan, save, write
+
+# -- other files ---------------------------------------------------------------------------------------
+
+CONFIG = (
+    "MIN_SCORE = 0.3\n\nclass Gate:\n    FLOOR_RATE = 0.1\n    WEIGHTS = {'a_weight': 0.4, 'b_weight': 0.6}\n"
+)
+OWN = "\ndef size(gate=Gate):\n    return MIN_SCORE + gate.FLOOR_RATE + gate.WEIGHTS['a_weight']\n"
+OTHERS = {  # what another file does: the entries that are no longer live, and those left to a person
+    "reads": ("from config import Gate\n\ndef f():\n    return Gate.FLOOR_RATE\n", {}, set()),
+    "sets a class attribute": (
+        "from config import Gate\n\ndef f():\n    Gate.FLOOR_RATE = 0.2\n",
+        {"FLOOR_RATE": "mutated"},
+        set(),
+    ),
+    "sets it on an instance": (
+        "def f(gate):\n    gate.FLOOR_RATE = 0.2\n",
+        {"FLOOR_RATE": "mutated"},
+        set(),
+    ),
+    "writes into a class dictionary": (
+        "import config\n\ndef f():\n    config.Gate.WEIGHTS['a_weight'] = 0.5\n",
+        {"WEIGHTS": "mutated"},
+        set(),
+    ),
+    "updates it through an instance": (
+        "def f(gate):\n    gate.WEIGHTS.update(a_weight=0.5)\n",
+        {"WEIGHTS": "mutated"},
+        set(),
+    ),
+    "takes it at import": (
+        "from config import Gate\nHALF = Gate.FLOOR_RATE / 2\n",
+        {"FLOOR_RATE": "captured"},
+        set(),
+    ),
+    "hands the dictionary on": (
+        "from config import Gate\n\ndef f(tune):\n    tune(Gate.WEIGHTS)\n",
+        {},
+        {"WEIGHTS"},
+    ),
+    "writes by text": (
+        "import config\n\ndef f():\n    setattr(config, 'MIN_SCORE', 0.5)\n",
+        {"MIN_SCORE": "mutated"},
+        set(),
+    ),
+    "patches by text": (
+        "from unittest import mock\n\ndef f():\n    with mock.patch('config.MIN_SCORE', 0.5):\n        pass\n",
+        {"MIN_SCORE": "mutated"},
+        set(),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_another_file_does_to_a_name_counts(name: str, call: Call, tmp_path: Path) -> None:
+    text, not_live, asked = OTHERS[name]
+    write(tmp_path, "config.py", CONFIG + OWN)
+    write(tmp_path, "other.py", text)
+    call("scan", ".")
+    for site in plan_of(tmp_path):
+        if site["file"] == "config.py":
+            assert site["liveness"] == not_live.get(site["name"], "live"), site
+            assert site["accept"] == (site["name"] not in not_live and site["name"] not in asked), site
+
+
+REEXPORTS = {
+    "by name": ("from .limits import MIN_SCORE\n", "from pack import MIN_SCORE"),
+    "under another name": ("from .limits import MIN_SCORE as LEAST\n", "from pack import LEAST as MIN_SCORE"),
+    "by star": ("from .limits import *\n", "from pack import MIN_SCORE"),
+    "twice": ("from pack.middle import MIN_SCORE\n", "from pack import MIN_SCORE"),
+    "as a module": ("from . import limits\n", "from pack import limits; import pack.limits as inner"),
+}
+
+
+@pytest.mark.parametrize("name", REEXPORTS)
+def test_a_read_through_a_reexport_is_live(name: str, call: Call, tmp_path: Path) -> None:
+    head, line = REEXPORTS[name]
+    read = "inner.MIN_SCORE" if "inner" in line else "MIN_SCORE"
+    write(tmp_path, "pack/limits.py", "MIN_SCORE = 0.3\n")
+    write(tmp_path, "pack/middle.py", "from pack.limits import MIN_SCORE\n")
+    write(tmp_path, "pack/__init__.py", head)
+    write(tmp_path, "use.py", f"{line}\n\n\ndef f():\n    return {read}\n")
+    call("scan", "pack", "use.py")
+    call("apply", "plan.yaml", "--write")
+    proof = call("verify", "plan.yaml", "--run")
+    assert 'return params.get("limits.min_score")' in (tmp_path / "use.py").read_text(), proof.output
+    done = subprocess.run(
+        [sys.executable, "-c", "from use import f; from paramstore import params\nwith params.override({'limits.min_score': 0.7}): print(f())"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "0.7\n", done.stderr
+
+
+# -- copies --------------------------------------------------------------------------------------------
+
+WEIGHTS = "{'momentum': 0.5, 'funding': 0.3, 'volume': 0.2}"
+COPIES = {
+    "engine.py": f"class Engine:\n    SIGNAL_WEIGHTS = {WEIGHTS}\n\n    def f(self):\n        return self.SIGNAL_WEIGHTS['funding']\n",
+    "gate.py": f"DEFAULT_WEIGHTS = {WEIGHTS}\nMIN_SCORE = 0.3\n\ndef f(s):\n    return DEFAULT_WEIGHTS['funding'], s > MIN_SCORE\n",
+    "learner.py": f"WEIGHTS = {WEIGHTS}\nMIN_SCORE = 0.4\n\ndef f(s):\n    return WEIGHTS['funding'], s > MIN_SCORE\n",
+}
+
+
+@pytest.fixture
+def copies(call: Call, tmp_path: Path) -> Path:
+    for file, text in COPIES.items():
+        write(tmp_path, file, text)
+    call("scan", ".")
+    return tmp_path
+
+
+def accept_offer(root: Path, key: str) -> None:
+    data = load(root)
+    [offer] = data["shared"]
+    offer.update(key=key, accept=True)
+    save(root, data)
+
+
+def test_copies_are_offered_one_key_and_never_given_it(copies: Path) -> None:
+    assert load(copies)["shared"] == [
+        {
+            "key": "engine.signal_weights",
+            "of": ["engine.signal_weights", "gate.default_weights", "learner.weights"],
+            "entries": 3,
+            "accept": False,
+        }
+    ]
+    keys = {site["key"] for site in plan_of(copies)}
+    assert {
+        "engine.signal_weights.funding",
+        "gate.default_weights.funding",
+        "learner.weights.funding",
+    } <= keys
+
+
+def test_an_accepted_offer_makes_copies_one_parameter(copies: Path, call: Call) -> None:
+    accept_offer(copies, "signal_weights")
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml", "--run")
+    for file in COPIES:
+        assert 'params.section("signal_weights")' in (copies / file).read_text()
+    assert "sum" in (copies / "schemas" / "signal_weights.schema.json").read_text()
+    assert (
+        "weights" not in (copies / "params" / "gate.yaml").read_text()
+        and not (copies / "params" / "engine.yaml").exists()
+    )
+    call("scan", ".")  # what was moved keeps its key
+    assert {site["key"] for site in plan_of(copies) if "funding" in site["key"]} == {"signal_weights.funding"}
+    call("revert", "plan.yaml", "--write")
+    assert {file: (copies / file).read_text() for file in COPIES} == COPIES
+
+
+def test_the_answer_to_an_offer_survives_a_scan_and_a_new_copy_asks_again(copies: Path, call: Call) -> None:
+    accept_offer(copies, "signal_weights")
+    call("scan", ".")
+    assert [(offer["key"], offer["accept"]) for offer in load(copies)["shared"]] == [("signal_weights", True)]
+    write(copies, "more.py", COPIES["learner.py"].replace("0.4", "0.6"))
+    call("scan", ".")
+    [offer] = load(copies)["shared"]
+    assert (offer["key"], offer["accept"], len(offer["of"])) == ("signal_weights", False, 4)
+    keys = {site["file"]: site["key"] for site in plan_of(copies) if site["key"].endswith("funding")}
+    assert keys["gate.py"] == "signal_weights.funding" and keys["more.py"] == "more.weights.funding"
+
+
+def test_copies_whose_values_were_edited_apart_are_refused(copies: Path, call: Call) -> None:
+    write(copies, "learner.py", COPIES["learner.py"].replace("0.2}", "0.25}"))
+    call("scan", ".")
+    assert len(load(copies)["shared"][0]["of"]) == 2
+
+    def same(site: Site) -> None:
+        site["key"] = site["key"].replace("learner.weights", "gate.default_weights")
+
+    rewrite_plan(copies, same)
+    assert "one parameter has one value" in call("apply", "plan.yaml", status=1).output
+
+
+# -- edits afterwards ----------------------------------------------------------------------------------
+
+MOVED = """\
+import os
+from dataclasses import dataclass
+
+MIN_SCORE = 0.30
+EXIT_WEIGHTS = {'atr_weight': 0.6, 'time_weight': 0.4}
+
+@dataclass
+class Gate:
+    cap_rate : float = 0.75
+
+    def size(self, score, boost=1.15, floor=0.1):
+        '''How much.'''
+        if score < MIN_SCORE: return floor * EXIT_WEIGHTS['atr_weight']
+        return min(self.cap_rate, score * boost * 0.85)
+
+def stop(score, stop_rate=0.02):
+    return max(stop_rate * score, 0.015)
+"""
+EDITS = {
+    "another formatter": None,
+    "lines above and a comment that speaks of a read": (
+        "MIN_SCORE =",
+        '# see params.get("moved.min_score")\nOTHER = 1\nMIN_SCORE =',
+    ),
+    "a function moved up": (
+        "\ndef stop(",
+        "\ndef first(x):\n    return x\n\ndef stop(",
+    ),
+    "a renamed function": ("def stop(", "def stop_at("),
+    "an import joined": ("from paramstore import params\n", "from paramstore import ParamStore, params\n"),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_moved_code_may_be_edited_and_formatted(name: str, call: Call, tmp_path: Path) -> None:
+    path = write(tmp_path, "moved.py", MOVED)
+    call("scan", ".")
+    rewrite_plan(tmp_path, accept_what_is_live)
+    call("apply", "plan.yaml", "--write")
+    before = path.read_text()
+    edit = EDITS[name]
+    if edit is None:
+        subprocess.run([sys.executable, "-m", "ruff", "format", "--line-length=60", "-q", path], check=True)
+        subprocess.run([sys.executable, "-m", "ruff", "check", "--select=I", "--fix", "-q", path], check=True)
+    else:
+        path.write_text(before.replace(*edit))
+    assert path.read_text() != before
+    call("verify", "plan.yaml")
+    values = tmp_path / "params" / "moved.yaml"
+    good = values.read_text()
+    values.write_text(good.replace("0.85", "0.86"))
+    assert "0.86" in call("verify", "plan.yaml", status=1).output
+    values.write_text(good)
+    call("revert", "plan.yaml", "--write")
+    back = path.read_text()
+    assert "params." not in back.replace("# see params.get", "") and "boost=1.15" in back.replace(" ", "")
+    spaces: dict[str, object] = {}
+    exec(compile(back, "moved.py", "exec"), spaces)
+    assert spaces["Gate"]().size(0.9) == min(0.75, 0.9 * 1.15 * 0.85)  # type: ignore[operator]
+
+
+def test_a_read_taken_out_by_hand_is_told(call: Call, tmp_path: Path) -> None:
+    path = write(tmp_path, "moved.py", MOVED)
+    call("scan", ".")
+    rewrite_plan(tmp_path, accept_what_is_live)
+    call("apply", "plan.yaml", "--write")
+    path.write_text(re.sub(r"params\.get\(\"[a-z.]*boost\"\) if", "1.2 if", path.read_text()))
+    assert "no longer those" in call("verify", "plan.yaml", status=1).output
+    text = path.read_bytes()
+    assert "put them back by hand" in call("revert", "plan.yaml", "--write", status=1).output
+    assert path.read_bytes() == text
+
+
+# -- what keeps a literal where it is --------------------------------------------------------------------
+
+KEPT = {
+    "on its line": ("MIN_SCORE = 0.3  # paramstore: ignore[fixed by law]\n", True),
+    "on the first line of a dictionary": (
+        "RISK_WEIGHTS = {  # paramstore: ignore[fixed]\n    'a_weight': 0.3,\n    'b_weight': 0.7,\n}\n",
+        True,
+    ),
+    "inside a text": ("MIN_SCORE, NOTE = 0.3, '# paramstore: ignore[no]'\nMAX_SCORE = 0.7\n", False),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_an_ignore_comment_keeps_a_literal(name: str, call: Call, tmp_path: Path) -> None:
+    text, kept = KEPT[name]
+    reads = "\ndef f(s):\n    return s, MAX_SCORE\n" if "MAX_SCORE" in text else ""
+    write(tmp_path, "kept.py", text + reads)
+    call("scan", ".")
+    assert (plan_of(tmp_path) == []) == kept
+
+
+@pytest.mark.parametrize(
+    "line", ["MAX_RETRIES = 5", "MIN_PASSWORD_LENGTH = 12", "MAX_ITEMS = 40", "POLL_LIMIT = 30"]
+)
+def test_lint_passes_over_what_bounds_no_trade(line: str, call: Call, tmp_path: Path) -> None:
+    write(tmp_path, "plumbing.py", f"{line}\n\ndef f(x):\n    return x > {line.partition(' ')[0]}\n")
+    call("lint", ".")
+
+
+def test_all_that_stands_against_a_plan_is_told_at_once(call: Call, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tmp_path, f"{name}.py", "import os; MIN_SCORE = 0.3\n\ndef f(s):\n    return s > MIN_SCORE\n")
+    call("scan", ".")
+    said = call("apply", "plan.yaml", "--write", status=1).output
+    assert "one.py:1" in said and "two.py:1" in said and said.count("Nothing was written") == 1
+    assert not (tmp_path / "params").exists()
+
+
+WRONG = {
+    "reads": [1],
+    "sha256": 5,
+    "minimum": "low",
+    "description": 7,
+    "accept": "maybe",
+    "tier": "sure",
+}
+
+
+@pytest.mark.parametrize("field", WRONG)
+def test_a_field_of_the_wrong_kind_is_told_with_its_site(field: str, call: Call, tmp_path: Path) -> None:
+    write(tmp_path, "moved.py", MOVED)
+    call("scan", ".")
+
+    def spoil(site: Site) -> None:
+        site[field] = WRONG[field]
+
+    rewrite_plan(tmp_path, spoil)
+    for command in ("apply", "scan"):
+        words = [command, "plan.yaml"] if command == "apply" else [command, ".", "--plan", "plan.yaml"]
+        said = call(*words, status=1).output
+        assert "site 1" in said and f"`{field}`" in said
