@@ -24,7 +24,7 @@ from paramstore.migrate._judge import NAMED, Verdict, bounds_of, judge, kind_of,
 from paramstore.migrate._liveness import decide, decide_attribute, leaks
 from paramstore.migrate._names import can_be_path, key_path, told_apart
 from paramstore.migrate._reads import Read, is_called_at_import_only, of_attribute, of_global, read_of
-from paramstore.migrate._shapes import OURS, Found, expression_name, find, is_data
+from paramstore.migrate._shapes import OURS, Found, find, is_data
 from paramstore.migrate._sites import (
     ATTRIBUTE,
     CAPTURED,
@@ -40,6 +40,7 @@ from paramstore.migrate._sites import (
 )  # fmt: skip
 from paramstore.migrate._source import LINE, Source
 from paramstore.migrate._ties import Ties, bindings, ties
+from paramstore.migrate._wording import expression_name
 from paramstore.migrate._words import parts, unit_of
 
 COMMENT = re.compile(r"#+[:!]?\s*(.*)")

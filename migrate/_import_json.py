@@ -1,7 +1,6 @@
 """Bring values that learners wrote to JSON files into the store, with their history where the file keeps one.
 
-``plan_import`` reads the bytes of a file and needs no store. ``run_import`` judges every version, in order,
-before it writes the first; each becomes one transaction.
+``plan_import`` reads the bytes of a file and needs no store; ``_import_run`` writes what it found.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
-from paramstore import ParamStore, errors
+from paramstore import errors
 
 LARGEST, DEEPEST, MOST_LISTED, MOST_PROBLEMS = 64 << 20, 100, 20, 200
 TIME_FIELDS = ("ts", "time", "timestamp", "updated_at")
@@ -352,149 +351,3 @@ def _in_order(versions: list[Version], name: str) -> list[Version]:
         problem = "some versions have no time and the others are not in order, so the oldest is not known"
         raise ImportFileError(name, problem, "name the field with --time, or put them in order, oldest first")
     return versions
-
-
-def run_import(
-    store: ParamStore,
-    plan: ImportPlan,
-    *,
-    author: str,
-    reason: str = "",
-    dry_run: bool = False,
-    on_violation: str = "reject",
-) -> ImportReport:
-    """Write each version that changes something as one transaction, once all of them are judged, in order.
-
-    A version that breaks a rule refuses the whole import, or with ``on_violation="skip"`` is left out. Raises
-    ``ValidationError`` with all problems, ``UnknownParamError`` and ``ContextError`` for wrong maps, and what
-    ``transaction`` raises: nothing was written. ``ImportStoppedError``: some versions were.
-    """
-    if on_violation not in ("reject", "skip"):
-        problem = f"on_violation={on_violation!r} is not known; use 'reject' or 'skip'."
-        raise errors.ValidationError([problem], "Nothing was written.")
-    with store.transaction(author=author, reason=reason, dry_run=True) as tx:
-        start, state = tx.revision, tx.state
-        stands = f"Nothing was written; revision {start} stands."
-        _refuse_unknown(store, plan, stands)
-        for key in {cell.key for version in plan.versions for cell in version.values}:
-            tx.get(key)  # raises if its file is broken
-    kinds = {name: dimension.type for name, dimension in state.dimensions().items()}
-    versions = [
-        replace(version, values=tuple(_typed(cell, kinds) for cell in version.values))
-        for version in plan.versions
-    ]
-    versions = _judged(store, versions, state, {"author": author, "expected_revision": start}, stands)
-    bad = [f"{version.where}: {problem}" for version in versions for problem in version.problems]
-    if bad and on_violation == "reject":
-        more = [f"… and {len(bad) - MOST_PROBLEMS} more."] if len(bad) > MOST_PROBLEMS else []
-        todo = "Correct the file or the maps, or leave such versions out with --on-violation skip."
-        raise errors.ValidationError(bad[:MOST_PROBLEMS] + more, f"{stands} {todo}")
-    if not dry_run:
-        versions = _written(store, plan, versions, author, reason, start)
-    revision = max([start, *(version.revision or 0 for version in versions)])
-    about = (plan.name, plan.sha256, tuple(versions), plan.unmatched, plan.unmatched_count)
-    return ImportReport(*about, dry_run, revision)
-
-
-def _refuse_unknown(store: ParamStore, plan: ImportPlan, stands: str) -> None:
-    known = set(store.keys())
-    cells = {cell.key: cell for version in plan.versions for cell in version.values}
-    missing = [cell for key, cell in cells.items() if key not in known]
-    named = ", ".join(f"`{cell.key}` ({cell.where})" for cell in missing[1:MOST_LISTED])
-    others = f" Unknown as well: {named}{', …' * (len(missing) > MOST_LISTED)}." if named else ""
-    todo = "Correct the map, or name the values one by one instead of with `*`."
-    try:
-        store.require(*(cell.key for cell in missing[:1]))
-    except errors.UnknownParamError as error:
-        hint = f"{missing[0].where} in {plan.name} is mapped to it.{others} {stands} {todo}"
-        raise errors.UnknownParamError(error.key, error.nearest, hint) from None
-
-
-def _typed(cell: Imported, kinds: Mapping[str, str]) -> Imported:
-    """Return ``cell`` with its context typed as declared; what cannot be stays text, to be refused."""
-    context = dict(cell.context)
-    for name, text in cell.context.items():
-        if kinds.get(name, "string") != "string" and re.fullmatch(LITERAL, text):
-            value = json.loads(text)
-            context[name] = float(value) if kinds[name] == "number" and type(value) is int else value
-    return replace(cell, context=context)
-
-
-def _judged(
-    store: ParamStore, versions: list[Version], state: Any, words: Words, stands: str
-) -> list[Version]:
-    """Return the versions with their changes or problems. Each is judged by the state that it would leave:
-    its values on top of those before that are not left out."""
-    now = {cell.place: _stored(cell, state) for version in versions for cell in version.values}
-    before, standing, found = now, dict[Place, Imported](), []
-    for version in versions:
-        wanted = standing | {cell.place: cell for cell in version.values}
-        judged = ((cell, store.judge(cell.key, cell.new)[1]) for cell in version.values)
-        problems = [f"{problem}, from {cell.where}." for cell, wrong in judged for problem in wrong]
-        try:
-            later = {} if problems else before | _outcome(store, wanted.values(), words, stands)
-        except errors.ValidationError as error:
-            problems = [*error.violations, *_rounded(store, version)]
-        if problems:
-            found.append(replace(version, problems=tuple(problems)))
-            continue
-        changes = [replace(cell, old=now[cell.place], new=later[cell.place]) for cell in version.values]
-        standing, now = wanted, later
-        found.append(replace(version, changes=tuple(cell for cell in changes if cell.old != cell.new)))
-    return found
-
-
-def _stored(cell: Imported, state: Any) -> Any:
-    namespace, _, path = cell.key.partition(".")
-    return state.documents[namespace].own_value(path, cell.context, None)
-
-
-def _outcome(store: ParamStore, cells: Iterable[Imported], words: Words, stands: str) -> dict[Place, Any]:
-    """Return what would change if ``cells`` were written now. Raises ``ValidationError``."""
-    with store.transaction(dry_run=True, **words) as tx:
-        for cell in cells:
-            try:
-                tx.set(cell.key, cell.new, **cell.context)
-            except errors.ContextError as error:
-                todo = "Correct the map; {dimension:this|that} in it takes these names only."
-                raise errors.ContextError(f"{cell.where}: {error} {stands} {todo}") from None
-    changes = tx.commit_result.changes
-    return {(change.key, tuple(sorted(change.context.items()))): change.new for change in changes}
-
-
-def _rounded(store: ParamStore, version: Version) -> list[str]:
-    """Say which digits were dropped before a rule was broken: often that is what broke it."""
-    digits = [(cell, store.spec(cell.key).decimals) for cell in version.values if type(cell.new) is float]
-    kept = [(cell, round(cell.new, count)) for cell, count in digits if count is not None]
-    words = [f"`{cell.key}` = {cell.new!r} as {short!r}" for cell, short in kept if short != cell.new]
-    more = f" and {len(words) - 1} others" if len(words) > 1 else ""
-    return [f"The schema's `decimals` keep {words[0]}{more}."] if words else []
-
-
-def _written(
-    store: ParamStore, plan: ImportPlan, versions: list[Version], author: str, reason: str, start: int
-) -> list[Version]:
-    """Write the versions that change something, each on top of the one before and of nothing else."""
-    done, revision = list(versions), start
-    for index, version in enumerate(versions):
-        count = f"{index + 1} of {len(versions)}"
-        about = {"imported_from": plan.name, "sha256": plan.sha256, "time": version.time, "version": count}
-        why = ": ".join(filter(None, (reason, version.reason))) or f"imported from {plan.name}"
-        if not version.changes:
-            continue
-        try:
-            with store.transaction(
-                author=author, reason=why, evidence=about, expected_revision=revision
-            ) as tx:
-                for cell in version.values:
-                    tx.set(cell.key, cell.new, **cell.context)
-        except errors.ParamstoreError as error:
-            if revision == start:
-                raise
-            problem = f"Version {count} and those after it were not imported: {error}"
-            todo = f"`paramstore rollback {start}` takes back everything since; then import again."
-            stands = f"Those before it are written; revision {revision} stands."
-            raise ImportStoppedError(f"{problem}\n{stands} {todo}") from error
-        revision = tx.commit_result.revision
-        done[index] = replace(version, revision=revision)
-    return done

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from paramstore.migrate._facts import Node, When, number_value
-from paramstore.migrate._shapes import SEQUENCES, Found, call_name
+from paramstore.migrate._shapes import SEQUENCES, Found
+from paramstore.migrate._wording import call_name
 from paramstore.migrate._words import PLUMBING, PLUMBING_CALLS, WEAK, is_tunable, unit_of
 
 PLAIN = (0, 1, -1, 2)  # so common in code that only a name makes them tunable

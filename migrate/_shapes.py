@@ -14,13 +14,19 @@ from paramstore.migrate._facts import (
     number_value,
     scopes,
     signed,
-    statement_of,
     when,
 )
+from paramstore.migrate._wording import (
+    call_name,
+    condition_words,
+    expression_name,
+    label,
+    target_words,
+    test_words,
+)  # fmt: skip
 
 CLAMPS = {"max": "floor", "min": "cap"}
 FALLBACKS = {"get", "getattr", "pop", "setdefault", "getfloat", "getint", "getenv"}
-PASS_THROUGH = {"abs", "float", "int", "round", "max", "min", "sum", "mean", "Decimal"}
 OURS = {  # words that this module adds to a name; they say nothing about what the number is for
     "min", "max", "equals", "factor", "divisor", "dividend", "offset", "exponent", "operand", "increment", "decrement",
     "result", "floor", "cap", "default", "if_true", "if_false", "else",
@@ -123,7 +129,7 @@ def _by_parent(found: Found, outer: Node, parent: Node, words: list[str]) -> Non
     if handler is not None:
         handler(found, outer, parent)
     else:
-        found.words = _target_words(outer)
+        found.words = target_words(outer)
     found.words += words
 
 
@@ -165,16 +171,15 @@ def _compared(found: Found, outer: Node, parent: Node) -> None:
     found.shape = "comparison"
     found.partner = expression_name(other) or ""
     found.words = [found.partner, suffix] if found.partner else [suffix]
-    label = _label(parent)
-    if label:
-        found.words.append(label)
+    if outcome := label(parent):
+        found.words.append(outcome)
     if suffix == "equals" or isinstance(operator, (ast.In, ast.NotIn, ast.Is, ast.IsNot)):
         found.never = found.never or "is compared for identity, not for size"
 
 
 def _operated(found: Found, outer: Node, parent: Node) -> None:
     other = parent.right if outer is parent.left else parent.left
-    target = _target_words(parent)
+    target = target_words(parent)
     found.partner = expression_name(other) or ""
     kind = type(parent.op)
     found.shape = (
@@ -203,7 +208,7 @@ def _augmented(found: Found, outer: Node, parent: Node) -> None:
 def _returned(found: Found, outer: Node, parent: Node) -> None:
     found.shape = "returned literal"
     function = function_of(parent)
-    found.words = [*_condition_words(parent), "result"]
+    found.words = [*condition_words(parent), "result"]
     if type(outer) is ast.Dict:
         found.words = []
     found.partner = function.name if function is not None and type(function) is not ast.Lambda else ""
@@ -211,15 +216,15 @@ def _returned(found: Found, outer: Node, parent: Node) -> None:
 
 def _chosen(found: Found, outer: Node, parent: Node) -> None:
     found.shape = "if-expression"
-    target = _target_words(parent)
-    found.words = [*target, *_test_words(parent.test), "if_true" if outer is parent.body else "if_false"]
+    target = target_words(parent)
+    found.words = [*target, *test_words(parent.test), "if_true" if outer is parent.body else "if_false"]
     found.partner = target[-1] if target else ""
 
 
 def _either(found: Found, outer: Node, parent: Node) -> None:
     found.shape = "fallback"
     name = expression_name(parent.values[0])
-    found.words = [*([name] if name else _target_words(parent)), "default"]
+    found.words = [*([name] if name else target_words(parent)), "default"]
     found.partner = name or ""
 
 
@@ -230,18 +235,18 @@ def _passed(found: Found, outer: Node, parent: Node) -> None:
         found.shape = "clamp"
         others = [expression_name(each) for each in parent.args if each is not outer]
         base = next((name for name in others if name), None)
-        found.words = [*(_target_words(parent) or ([base] if base else [])), CLAMPS[called]]
+        found.words = [*(target_words(parent) or ([base] if base else [])), CLAMPS[called]]
     elif called in FALLBACKS and len(parent.args) > 1 and outer is parent.args[-1]:
         found.shape = "fallback"
         key = parent.args[-2]
         name = key.value if type(key) is ast.Constant and type(key.value) is str else expression_name(key)
-        found.words = [str(name)] if name else _target_words(parent)
+        found.words = [str(name)] if name else target_words(parent)
         found.words.append("default")
         found.partner = str(name or "")
     else:
         found.shape = "argument"
         found.words = (
-            [*_target_words(parent), called or "call", str(parent.args.index(outer) + 1)]
+            [*target_words(parent), called or "call", str(parent.args.index(outer) + 1)]
             if outer in parent.args
             else []
         )
@@ -256,7 +261,7 @@ def _keyword(found: Found, outer: Node, parent: Node) -> None:
         found.words = [expression_name(parent.parent.parent.target) or ""]
     elif called == "get" and parent.arg == "default":
         found.shape = "fallback"
-        found.words = [*_target_words(parent.parent), "default"]
+        found.words = [*target_words(parent.parent), "default"]
     else:
         found.words = [*([called] if called else []), parent.arg or "argument"]
 
@@ -277,9 +282,9 @@ def _of_lambda(found: Found, outer: Node, parent: Node) -> None:
     holder = parent.parent
     if type(holder) is ast.keyword and holder.arg == "default_factory" and type(holder.parent) is ast.Call:
         found.shape = "default_factory"
-        found.words = _target_words(holder.parent)
+        found.words = target_words(holder.parent)
     else:
-        found.words = _target_words(parent)
+        found.words = target_words(parent)
 
 
 def _expression(found: Found, outer: Node, parent: Node) -> None:
@@ -341,110 +346,3 @@ def is_dataclass(node: Node) -> bool:
         (expression_name(each.func if type(each) is ast.Call else each) or "") == "dataclass"
         for each in node.decorator_list
     )
-
-
-def call_name(call: Node) -> str:
-    """Return the last part of the name of what is called."""
-    function = call.func
-    if type(function) is ast.Attribute:
-        return str(function.attr)
-    return str(function.id) if type(function) is ast.Name else ""
-
-
-def expression_name(node: Node) -> str | None:
-    """Return what a reader would call the value of an expression, if it has a name at all."""
-    kind = type(node)
-    if kind is ast.Name:
-        return str(node.id)
-    if kind is ast.Attribute:
-        return str(node.attr)
-    if kind is ast.Subscript:
-        key = node.slice
-        if type(key) is ast.Constant and type(key.value) is str:
-            return key.value
-        return expression_name(node.value)
-    if kind is ast.Call:
-        return _call_value_name(node)
-    if kind is ast.UnaryOp:
-        return expression_name(node.operand)
-    if kind is ast.BinOp:
-        return expression_name(node.left) or expression_name(node.right)
-    if kind is ast.IfExp:
-        return expression_name(node.body)
-    if kind is ast.BoolOp:
-        return expression_name(node.values[0])
-    return None
-
-
-def _call_value_name(node: Node) -> str | None:
-    called = call_name(node)
-    if called in ("get", "pop", "setdefault") and node.args:
-        key = node.args[0]
-        if type(key) is ast.Constant and type(key.value) is str:
-            return key.value
-        return expression_name(node.func.value) if type(node.func) is ast.Attribute else None
-    if called in PASS_THROUGH and node.args:
-        return next((name for each in node.args if (name := expression_name(each))), called)
-    if called == "len" and node.args:
-        inner = expression_name(node.args[0])
-        return f"{inner}_count" if inner else "count"
-    return called or None
-
-
-def _target_words(node: Node) -> list[str]:
-    """Return the name that the statement around an expression gives its value."""
-    child = node
-    while not isinstance(child, ast.stmt):
-        parent = child.parent
-        if type(parent) is ast.keyword and parent.arg:
-            return [parent.arg]
-        if type(parent) is ast.Dict and child in parent.values:
-            key = parent.keys[parent.values.index(child)]
-            if type(key) is ast.Constant and type(key.value) is str:
-                return [key.value]
-        child = parent
-    if isinstance(child, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
-        target = child.targets[0] if type(child) is ast.Assign else child.target
-        name = expression_name(target)
-        return [name] if name else []
-    return []
-
-
-def _test_words(test: Node) -> list[str]:
-    """Return the names that a condition is about."""
-    if type(test) is ast.Compare:
-        name = expression_name(test.left) or expression_name(test.comparators[0])
-        return [name] if name else []
-    if type(test) is ast.BoolOp:
-        return _test_words(test.values[0])
-    name = expression_name(test)
-    return [name] if name else []
-
-
-def _condition_words(node: Node) -> list[str]:
-    """Return what the ``if`` around a statement tests, with its label."""
-    child = statement_of(node)
-    parent = child.parent
-    if type(parent) is not ast.If:
-        return []
-    if child in parent.body:
-        return _test_words(parent.test)
-    return [*_test_words(parent.test), "else"]
-
-
-def _label(test: Node) -> str | None:
-    """Return the text that the branch behind a condition gives: ``if x > 0.5: return "STRONG"``."""
-    statement = statement_of(test)
-    if type(statement) is not ast.If or len(statement.body) > 3:
-        return None
-    for inner in statement.body:
-        value = getattr(inner, "value", None)
-        parts = value.elts if type(value) is ast.Tuple else [value]
-        for part in parts:
-            if (
-                type(part) is ast.Constant
-                and type(part.value) is str
-                and part.value.replace("_", "").isalnum()
-            ):
-                return part.value if len(part.value) <= 24 else None
-    return None

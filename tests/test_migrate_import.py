@@ -28,8 +28,8 @@ from paramstore.migrate._import_json import (
     plan_import,
     read_file,
     read_specs,
-    run_import,
 )
+from paramstore.migrate._import_run import run_import
 
 REGIMES = {"regime": {"enum": ["trend", "chop"]}, "symbol": {"type": "string"}, "slot": {"type": "integer"}}
 WEIGHTS = {

@@ -360,7 +360,8 @@ def import_(
     as_json: bool,
 ) -> None:
     """Bring values that learners wrote to a JSON FILE into the store, one commit per version, oldest first."""
-    from paramstore.migrate._import_json import plan_import, read_file, read_specs, run_import
+    from paramstore.migrate._import_json import plan_import, read_file, read_specs
+    from paramstore.migrate._import_run import run_import
 
     specs = read_specs(maps)
     plan = plan_import(
