@@ -6,6 +6,7 @@ imported and never executed, except by ``verify --run``, which says so.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from paramstore.errors import StoreNotFoundError
 from paramstore.migrate import _apply, _plan, _prepare, _scan, _verify
 from paramstore.migrate._plan import Plan, PlanError
 from paramstore.migrate._share import offers
+from paramstore.migrate._source import bytes_of, read
 from paramstore.migrate._verify import Proof
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "Proof",
+    "Reverted",
     "apply",
     "make_plan",
     "prepared_diff",
@@ -124,47 +127,50 @@ def _leave_out_applied(plan: Plan, record: dict[str, Any] | None) -> None:
 
 
 def prepared_diff(prepared: _prepare.Prepared) -> dict[str, str]:
-    """Return a unified diff of each file, the store's first."""
-    import difflib
-
+    """Return a unified diff of each file: the sources, the values, then the schemas."""
     found = {}
-    for file, (before, after) in sorted(prepared.store.items()):
-        found[file] = before.decode() if before else "", after.decode()
     for file, (source, rewritten) in sorted(prepared.sources.items()):
         found[file] = source.text, rewritten.text
-    return {
-        file: "".join(
-            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
-            for line in difflib.unified_diff(
-                old.splitlines(keepends=True), new.splitlines(keepends=True), f"a/{file}", f"b/{file}"
-            )
-        )
-        for file, (old, new) in found.items()
-        if old != new
-    }
+    for file, (before, after) in sorted(
+        prepared.store.items(), key=lambda item: (item[0][:2] == "sc", item[0])
+    ):
+        found[file] = before.decode() if before else "", after.decode()
+    return {file: unified(file, old, new) for file, (old, new) in found.items() if old != new}
 
 
-def _record(plan_path: str) -> dict[str, Any]:
-    _apply.resume(plan_path)
-    record = _apply.read_record(plan_path, _plan.read(plan_path).root)
-    if record is None:
-        raise PlanError(
-            f"Nothing of {plan_path} was applied: run `paramstore migrate apply {plan_path} --write` first."
-        )
-    return record
+def unified(file: str, old: str, new: str) -> str:
+    lines = difflib.unified_diff(
+        old.splitlines(keepends=True), new.splitlines(keepends=True), f"a/{file}", f"b/{file}"
+    )
+    return "".join(
+        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+    )
 
 
-def verify(plan_path: str, run: bool = False) -> tuple[Proof, list[dict[str, Any]]]:
-    """Prove what was applied; with ``run``, import the user's modules and probe that each read is live."""
-    record = _record(plan_path)
-    plan = _plan.read(plan_path)
-    root = os.path.normpath(os.path.join(plan.root, record["store"]))
-    proof = _verify.verify(record, plan.root, _verify.store_values(_open(root)))
+def verify(
+    plan_path: str, run: bool = False, learned: bool = False, told: Callable[[str], None] = lambda _: None
+) -> tuple[Proof, list[dict[str, Any]]]:
+    """Prove what was applied; with ``run``, import the user's modules and probe that each read is live (``told``
+    is called with each file's name). With ``learned``, values that have changed since are no fault."""
+    record, plan, store = _applied(plan_path)
+    proof = _verify.verify(record, plan.root, _verify.store_values(_open(store)), learned)
     if not run:
         return proof, []
     from paramstore.migrate._probe import probe
 
-    return proof, probe(record, plan.sites, plan.root, root)
+    return proof, probe(record, plan.sites, plan.root, store, told)
+
+
+def _applied(plan_path: str) -> tuple[dict[str, Any], Plan, str]:
+    """Return the record, the plan, and the store's directory. Raises ``PlanError`` if nothing was applied."""
+    _apply.resume(plan_path)
+    plan = _plan.read(plan_path)
+    record = _apply.read_record(plan_path, plan.root)
+    if record is None:
+        raise PlanError(
+            f"Nothing of {plan_path} is applied: `paramstore migrate apply {plan_path} --write` does it."
+        )
+    return record, plan, os.path.normpath(os.path.join(plan.root, record["store"]))
 
 
 def _open(root: str) -> ParamStore:
@@ -173,15 +179,30 @@ def _open(root: str) -> ParamStore:
     return ParamStore(root, environ={})
 
 
-def revert(plan_path: str, write: bool = False) -> list[str]:
-    """Put today's values back into the source as literals; the store keeps its files. Returns the files."""
-    record = _record(plan_path)
-    plan = _plan.read(plan_path)
-    root = os.path.normpath(os.path.join(plan.root, record["store"]))
-    changes = _verify.reverted(record, plan.root, _verify.store_values(_open(root)))
-    if write:
+@dataclass
+class Reverted:
+    """What ``revert`` did, or would do: the unified diff of each file, and the files that it refused."""
+
+    diff: dict[str, str]
+    refused: dict[str, str]
+
+
+def revert(plan_path: str, write: bool = False) -> Reverted:
+    """Put today's values back into the source as literals; the store keeps its files. A file in which the reads
+    cannot be found is refused, and stays recorded as applied."""
+    record, plan, store = _applied(plan_path)
+    changes, refused = _verify.reverted(record, plan.root, _verify.store_values(_open(store)))
+    if write and changes:
         path = os.path.abspath(plan_path + _apply.RECORD)
-        with open(path, "rb") as stream:
-            gone = _apply.Change(path, stream.read(), None)
-        _apply.write_all(plan_path, [*changes, gone])
-    return sorted(record["files"])
+        left = {file: layers for file, layers in record["files"].items() if file in refused}
+        text = _apply.record_text({**record, "files": left}) if left else None
+        _apply.write_all(plan_path, [*changes.values(), _apply.Change(path, bytes_of(path), text)])
+    return Reverted(
+        {file: _diff(file, c.before or b"", c.after or b"", plan.root) for file, c in changes.items()},
+        refused,
+    )
+
+
+def _diff(file: str, before: bytes, after: bytes, root: str) -> str:
+    texts = [read(os.path.join(root, file), raw).text for raw in (before, after)]
+    return unified(file, *texts)

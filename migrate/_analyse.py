@@ -221,6 +221,7 @@ class _File:
         bases = {expression_name(base) or "" for base in owner.bases}
         site.keep = ATTRIBUTE
         if bases & FIXED_BASES:
+            site.keep = GET
             self._set(
                 site,
                 CAPTURED,

@@ -183,6 +183,10 @@ def read_record(plan_path: str, root: str) -> dict[str, Any] | None:
     return data if data["files"] else None
 
 
+def record_text(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=1, ensure_ascii=True, sort_keys=True) + "\n").encode()
+
+
 def changes_of(prepared: Prepared, store_root: str, record: Mapping[str, Any]) -> list[Change]:
     """Return every file that ``apply --write`` writes: the store's, then the record, then the sources."""
     changes = [
@@ -190,8 +194,7 @@ def changes_of(prepared: Prepared, store_root: str, record: Mapping[str, Any]) -
         for file, (before, after) in sorted(prepared.store.items())
     ]
     path = os.path.abspath(prepared.plan.path + RECORD)
-    text = json.dumps(record, indent=1, ensure_ascii=True, sort_keys=True) + "\n"
-    changes.append(Change(path, bytes_of(path), text.encode()))
+    changes.append(Change(path, bytes_of(path), record_text(record)))
     for file, (source, rewritten) in sorted(prepared.sources.items()):
         changes.append(
             Change(os.path.join(prepared.plan.root, file), source.raw, source.encode(rewritten.text))

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from paramstore.migrate._plan import Plan, entry_of, matched, namespaces
-from paramstore.migrate._scan import scan
+from paramstore.migrate._scan import frozen, scan
+
+
+@dataclass
+class Lint:
+    """``sites``: literals that the plan does not know; ``frozen``: reads in functions of a name that took its value
+    from the store at import (``file``, ``line``, ``name``, ``key``); ``skipped``: files that could not be read."""
+
+    sites: list[dict[str, Any]]
+    frozen: list[dict[str, Any]]
+    skipped: dict[str, str]
 
 
 def lint(
@@ -15,15 +26,15 @@ def lint(
     plan: Plan | None,
     tiers: tuple[str, ...] = ("yes",),
     moved: Collection[tuple[str, str]] = (),
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Return the sites that the plan does not know, and the files that could not be read.
+) -> Lint:
+    """Return what is new since the plan, and what reads a parameter as it was at import.
 
     What a plan lists is known, accepted or not: someone has looked at it. What was ``moved`` (file, key) is
     no longer there, so the same number again is new. ``# paramstore: ignore[reason]`` on
     its line makes a literal known too.
     """
     own = namespaces(plan) if plan is not None else {}
-    found = scan(paths, root, ("yes", "review"), namespaces=own)
+    found = scan(paths, root, ("yes", "review"), namespaces=own, tests=False)
     entries = [entry_of(site) for site in found.sites()]
     still = (
         [entry for entry in plan.sites if (entry["file"], entry["key"]) not in moved]
@@ -32,4 +43,8 @@ def lint(
     )
     known = {id(entry) for _, entry in matched(still, entries)}
     new = [entry for entry in entries if id(entry) not in known]
-    return [entry for entry in new if entry["tier"] in tiers], found.skipped
+    late = [
+        {"file": read.file, "line": read.line, "name": name, "key": key}
+        for read, name, key in frozen(found, root)
+    ]
+    return Lint([entry for entry in new if entry["tier"] in tiers], late, found.skipped)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -145,7 +146,7 @@ def _as_written(text: str) -> dict[str, Any] | None:
                 label, colon, value = line[2:].partition(": ")
                 if line.startswith("- "):
                     data[block].append({})
-                if not colon or not label.isidentifier() or line[:2] not in ("- ", "  "):
+                if not colon or line[:2] not in ("- ", "  ") or label in data[block][-1]:
                     return None
                 data[block][-1][label] = json.loads(value)
     except (ValueError, LookupError, AttributeError, TypeError):
@@ -167,13 +168,22 @@ def _as_yaml(text: str, path: str) -> Any:
 def _check(entry: Any, kinds: Mapping[str, tuple[type, ...]], where: str) -> None:
     if not isinstance(entry, dict):
         raise PlanError(f"{where} is not a mapping.")
+    if "file" in entry:
+        where += f" ({entry['file']}:{entry.get('line')}, `{entry.get('key')}`)"
+    if unknown := entry.keys() - {*FIELDS, *OFFER_FIELDS}:
+        name = min(map(str, unknown))
+        near = difflib.get_close_matches(name, FIELDS, 1)
+        raise PlanError(f"{where}: there is no field `{name}`{f'; is it `{near[0]}`?' if near else '.'}")
+    if entry.get("accept") in ("yes", "no"):
+        entry["accept"] = entry["accept"] == "yes"
     if entry.get("tier") is True or entry.get("tier") is False:  # yes and no, read as YAML 1.1
         entry["tier"] = "yes" if entry["tier"] else "no"
     for name, allowed in kinds.items():
         value = entry.get(name, OPTIONAL.get(name))
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             wanted = " or ".join(WORDS[kind] for kind in allowed)
-            raise PlanError(f"{where}: `{name}` must be {wanted}, not {value!r}.")
+            said = "is missing" if value is None else f"must be {wanted}, not {value!r}"
+            raise PlanError(f"{where}: `{name}` {said}.")
     if "tier" in kinds and entry["tier"] not in TIERS:
         raise PlanError(f"{where}: `tier` must be one of {', '.join(TIERS)}.")
     names = (entry.get("reads") or {}).get("in", []) if "reads" in kinds else entry["of"]

@@ -6,9 +6,10 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
-from paramstore.authoring import Parameter, namespace_files
+from paramstore.authoring import Parameter, ignoring_runtime, namespace_files
 from paramstore.errors import ParamstoreError
 from paramstore.migrate._constraints import shown
 from paramstore.migrate._plan import EDITABLE, Plan, PlanError, namespaces, refuse
@@ -18,6 +19,8 @@ from paramstore.migrate._rewrite import Rewritten, rewrite
 from paramstore.migrate._scan import Scan, named, scan
 from paramstore.migrate._sites import LIVE, Site
 from paramstore.migrate._source import Source, Unreadable, bytes_of, read
+
+MOST_DECIMALS = 15  # what a schema may say
 
 
 @dataclass
@@ -124,6 +127,13 @@ def _key_problems(sites: list[Site]) -> list[str]:
                 f"`{site.key}` is {first.literal} at {first.file}:{first.line} and {site.literal} at {site.file}:{site.line}: "
                 "one parameter has one value. Give one of them another key."
             )
+        low, high = site.minimum, site.maximum
+        if type(site.value) in (int, float) and (
+            (low is not None and site.value < low) or (high is not None and site.value > high)
+        ):
+            problems.append(
+                f"{site.file}:{site.line}: {site.literal} is not within minimum {low} and maximum {high} of `{site.key}`."
+            )
         if len(site.key.split(".")) < 2 or "" in site.key.split("."):
             problems.append(f"`{site.key}` ({site.file}:{site.line}) is no key: use `namespace.name`.")
     return problems
@@ -174,11 +184,23 @@ def _store_files(sites: list[Site], root: str) -> dict[str, tuple[bytes | None, 
             raise PlanError(f"Namespace `{namespace}`: {error}") from None
         for file, raw in files.items():
             found[file] = bytes_of(os.path.join(root, file)), raw
+    if found:
+        before = bytes_of(os.path.join(root, ".gitignore"))
+        found[".gitignore"] = before, ignoring_runtime(before)
     return found
 
 
 def _parameter(site: Site) -> Parameter:
     return Parameter(
         site.path, site.value, site.type, site.minimum, site.maximum, site.unit,
-        site.description or f"{site.shape.capitalize()} in {site.file}.",
+        site.description or f"{site.shape.capitalize()} in {site.file}.", decimals=_decimals(site.value),
     )  # fmt: skip
+
+
+def _decimals(value: Any) -> int | None:
+    """Return how many digits behind the point a commit keeps: two more than today's value has, four at least."""
+    if type(value) is not float:
+        return None
+    exponent = Decimal(repr(value)).as_tuple().exponent
+    digits = max(4, 2 - int(exponent))
+    return digits if digits <= MOST_DECIMALS else None

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from paramstore.migrate._rewrite import Edit, Rewritten, new_spans
 from paramstore.migrate._source import Source, Unreadable, compiled, read
+
+
+@dataclass
+class Findings:
+    """``problems``: what does not hold of a file; ``changed``: by key, a value in the store that is no longer
+    that of the literal."""
+
+    problems: list[str] = field(default_factory=list)
+    changed: dict[str, str] = field(default_factory=dict)
 
 
 def inverses(source: Source, rewritten: Rewritten, values: Mapping[str, Any]) -> list[str]:
@@ -22,7 +32,7 @@ def inverses(source: Source, rewritten: Rewritten, values: Mapping[str, Any]) ->
     except Unreadable as why:
         return [*problems, f"the new text {why}"]
     found = tree_inverse(source, tree, rewritten.text, rewritten.edits, rewritten.alias, values)
-    return problems + found
+    return [*problems, *found.problems, *found.changed.values()]
 
 
 def byte_inverse(text: str, edits: list[Edit]) -> str:
@@ -36,15 +46,15 @@ def byte_inverse(text: str, edits: list[Edit]) -> str:
 
 def tree_inverse(
     old: Source, tree: ast.Module, text: str, edits: list[Edit], alias: str, values: Mapping[str, Any]
-) -> list[str]:
+) -> Findings:
     """Return where the new tree, each read replaced by the store's value, differs from the old one."""
     spans = {span: edit for edit, span in zip(edits, new_spans(edits), strict=True)}
     new = Source("", b"", text, "utf-8", False, tree)
     restored = _Restorer(new, spans, alias, values)
     body = restored.visit(tree)
-    if restored.problems:
-        return restored.problems
-    return [] if ast.dump(body) == ast.dump(old.tree) else [_difference(old.tree, body)]
+    if not restored.problems and ast.dump(body) != ast.dump(old.tree):
+        restored.problems.append(_difference(old.tree, body))
+    return Findings(restored.problems, restored.changed)
 
 
 class _Restorer(ast.NodeTransformer):
@@ -61,6 +71,7 @@ class _Restorer(ast.NodeTransformer):
             end for (_, end), edit in spans.items() if edit.kind in ("value", "section", "read", "default")
         }
         self.problems: list[str] = []
+        self.changed: dict[str, str] = {}  # by key: a value that is no longer that of the literal
 
     def visit(self, node: ast.AST) -> Any:
         if isinstance(node, ast.Module):
@@ -76,7 +87,7 @@ class _Restorer(ast.NodeTransformer):
             end = self._source.span(node)[1]
             if end in self._defaults:
                 self._left.discard(end)
-                return self._value(self._defaults[end].key)
+                return self._value(self._defaults[end].key, self._defaults[end].old)
         return super().visit(node)
 
     def _inserted_by(self, node: ast.stmt) -> Edit | None:
@@ -104,13 +115,18 @@ class _Restorer(ast.NodeTransformer):
         self._left.discard(end)
         if edit.kind == "read":
             return ast.parse(edit.old, mode="eval").body
-        return self._section(edit) if edit.kind == "section" else self._value(edit.key)
+        return self._section(edit) if edit.kind == "section" else self._value(edit.key, edit.old)
 
-    def _value(self, key: str) -> ast.expr:
+    def _value(self, key: str, old: str) -> ast.expr:
+        """Return the store's value as the parser would read it; one that is not the literal's is a problem."""
         if key not in self._values:
             self.problems.append(f"`{key}` is not in the store")
             return ast.Constant(None)
-        return node_of(self._values[key])
+        value, literal = self._values[key], ast.literal_eval(old)
+        if repr(value) != repr(literal):
+            self.changed[key] = f"`{key}` is {value!r} in the store and was {old} in the source"
+            return node_of(literal)
+        return node_of(value)
 
     def _section(self, edit: Edit) -> ast.expr:
         """Return the dictionary that the store's values below a prefix make, in the order of the old one."""
@@ -118,7 +134,7 @@ class _Restorer(ast.NodeTransformer):
 
     def _filled(self, node: ast.expr, prefix: str) -> ast.expr:
         if not isinstance(node, ast.Dict):
-            return self._value(prefix)
+            return self._value(prefix, ast.unparse(node))
         names = [str(key.value) for key in node.keys if isinstance(key, ast.Constant)]
         below = f"{prefix}."
         stored = [key[len(below) :].partition(".")[0] for key in self._values if key.startswith(below)]

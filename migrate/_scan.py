@@ -12,6 +12,7 @@ from paramstore.migrate._names import namespace_of
 from paramstore.migrate._reads import Read
 from paramstore.migrate._sites import DEAD, LEAF, LIVE, NAME, SECTION, Site
 from paramstore.migrate._source import Source, Unreadable, read
+from paramstore.migrate._ties import late
 
 SKIPPED_FOLDERS = frozenset(
     {
@@ -40,15 +41,18 @@ class Scan:
         return [site for file in sorted(self.files) for site in self.files[file].sites]
 
 
-def python_files(paths: Sequence[str], every: bool, skipped: dict[str, str]) -> Iterator[str]:
+def python_files(
+    paths: Sequence[str], every: bool, skipped: dict[str, str], tests: bool = True
+) -> Iterator[str]:
     """Yield the Python files named or below directories named, sorted, each once; links are not followed.
 
-    Hidden directories, environments and tests are left out unless ``every``.
+    Hidden directories, environments and tests are left out unless ``every``; tests that are named are not,
+    unless ``tests`` is false.
     """
     seen: set[str] = set()
     for path in paths:
         if not os.path.isdir(path):
-            if path not in seen:
+            if path not in seen and (tests or not _is_test(path)):
                 seen.add(path)
                 yield path
             continue
@@ -70,8 +74,14 @@ def _note(skipped: dict[str, str], error: OSError) -> None:
     skipped[str(error.filename)] = f"cannot be read: {error.strerror}"
 
 
-def _is_test(name: str) -> bool:
-    return name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py"
+def _is_test(path: str) -> bool:
+    *folders, name = path.replace(os.sep, "/").split("/")
+    return (
+        bool({"tests", "test"} & set(folders))
+        or name.startswith("test_")
+        or name.endswith("_test.py")
+        or name == "conftest.py"
+    )
 
 
 def scan(
@@ -81,15 +91,17 @@ def scan(
     every: bool = False,
     namespaces: dict[str, str] | None = None,
     told: Callable[[str], None] = lambda _: None,
+    tests: bool = True,
 ) -> Scan:
     """Scan files and directories. Nothing is imported or run; what cannot be parsed is in ``skipped``.
 
-    ``namespaces`` maps namespaces already given to files; ``told`` is called with each file's name.
+    ``namespaces`` maps namespaces already given to files; ``told`` is called with each file's name; ``tests``
+    tells whether to scan tests that ``paths`` names.
     """
     found = Scan()
     taken = dict(namespaces or {})
     own = {file: name for name, file in taken.items()}
-    for path in sorted(python_files(paths, every, found.skipped), key=lambda p: relative(p, root)):
+    for path in sorted(python_files(paths, every, found.skipped, tests), key=lambda p: relative(p, root)):
         file = relative(path, root)
         told(file)
         if os.path.islink(path):
@@ -141,8 +153,28 @@ def _join(found: Scan, root: str) -> None:
             site.through = sorted(modules.through.get(key, ()))
 
 
+def frozen(found: Scan, root: str) -> list[tuple[Read, str, str]]:
+    """Return the reads in functions of a name that took its value from the store at import, with the name and
+    its key: they see the value as it was then."""
+    kept = {
+        (file, name): key for file, each in found.files.items() for name, (key, _) in each.ties.kept.items()
+    }
+    own = [
+        (read, name, key)
+        for each in found.files.values()
+        for name, (key, reads) in each.ties.kept.items()
+        for read in reads
+    ]
+    others = [
+        (read, named[1], kept[named])
+        for named, reads in (_elsewhere(found, kept, _Modules(found.files, root)) if kept else ())
+        for read in late(reads)
+    ]
+    return sorted(own + others, key=lambda each: (each[0].file, each[0].line))
+
+
 def _elsewhere(
-    found: Scan, names: dict[Named, list[Site]], modules: _Modules
+    found: Scan, names: Collection[Named], modules: _Modules
 ) -> Iterator[tuple[Named, list[Read]]]:
     """Yield each name with its uses in a file that is not its own."""
     by_last: dict[str, list[Named]] = {}

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from paramstore.migrate._facts import Facts, Node, Resolver
+from paramstore.migrate._facts import Facts, Node, Resolver, When
 from paramstore.migrate._reads import Read, of_global, read_of
 from paramstore.migrate._source import Source
 
@@ -18,12 +18,14 @@ class Ties:
     """``taken`` maps (module, name) to the uses here, ``module.NAME`` included and ``module.Class`` for a
     class's attribute; ``imported`` each name to the (module, name) that it was imported as; ``stars`` each
     module imported with ``*`` to the uses of names that it may give; ``touched`` each attribute or name to the
-    places that write to it on some object, or by text."""
+    places that write to it on some object, or by text; ``kept`` each name that takes a value of the store at
+    import to its key and to the uses in functions, which read it as it was then."""
 
     taken: dict[tuple[str, str], list[Read]] = field(default_factory=dict)
     imported: dict[str, tuple[str, str]] = field(default_factory=dict)
     stars: dict[str, dict[str, list[Read]]] = field(default_factory=dict)
     touched: dict[str, list[Read]] = field(default_factory=dict)
+    kept: dict[str, tuple[str, list[Read]]] = field(default_factory=dict)
 
 
 def ties(source: Source, facts: Facts, resolver: Resolver) -> Ties:
@@ -52,6 +54,7 @@ class _Ties:
         self._star_uses()
         for name, read in self._writes():
             self.ties.touched.setdefault(name, []).append(read)
+        self._kept()
         return self.ties
 
     def _from(self, statement: Node) -> None:
@@ -120,6 +123,20 @@ class _Ties:
             for node in (*self.facts.names.get(name, ()), *self.facts.attributes.get(name, ())):
                 yield from self._by_text(node)
 
+    def _kept(self) -> None:
+        aliases = {local for local, what in self.ties.imported.items() if what == ("paramstore", "params")}
+        for statement in self.facts.tree.body if aliases else ():
+            target = (
+                statement.targets[0] if type(statement) is ast.Assign else getattr(statement, "target", None)
+            )
+            call = getattr(statement, "value", None)
+            if type(target) is not ast.Name or type(call) is not ast.Call or not call.args:
+                continue
+            alias, _, method = _dotted(call.func).partition(".")
+            if alias in aliases and method == "get" and type(call.args[0]) is ast.Constant:
+                reads = of_global(self.source, self.facts, target.id, self.resolver, target)
+                self.ties.kept[target.id] = str(call.args[0].value), late(reads)
+
     def _by_text(self, function: Node) -> Iterator[tuple[str, Read]]:
         """Yield what ``setattr(module, "NAME", …)`` and ``patch("module.NAME")`` write."""
         call = function.parent
@@ -128,6 +145,11 @@ class _Ties:
         for argument in call.args[:2]:
             if type(argument) is ast.Constant and type(argument.value) is str:
                 yield argument.value.rpartition(".")[2], replace(read_of(self.source, function), kind="store")
+
+
+def late(reads: list[Read]) -> list[Read]:
+    """Return the reads that happen when functions run."""
+    return [read for read in reads if read.when is When.RUN and read.kind == "load"]
 
 
 def _as_writes(reads: list[Read]) -> list[Read]:

@@ -14,7 +14,7 @@ from paramstore.migrate._apply import Change
 from paramstore.migrate._facts import link
 from paramstore.migrate._locate import located
 from paramstore.migrate._plan import PlanError
-from paramstore.migrate._prove import byte_inverse, tree_inverse
+from paramstore.migrate._prove import Findings, byte_inverse, tree_inverse
 from paramstore.migrate._rewrite import Edit, new_spans
 from paramstore.migrate._shapes import find
 from paramstore.migrate._source import Unreadable, read
@@ -24,10 +24,12 @@ NEWER = "was edited since"
 
 @dataclass
 class Proof:
-    """``problems`` maps each file to what does not hold; ``proved`` are the files for which both inverses do."""
+    """``problems`` maps each file to what does not hold; ``proved`` are the files for which both inverses do;
+    ``changed`` are, by key, the values in the store that are no longer those of the literals."""
 
     proved: list[str] = field(default_factory=list)
     problems: dict[str, list[str]] = field(default_factory=dict)
+    changed: dict[str, str] = field(default_factory=dict)
 
 
 def plain(value: Any) -> Any:
@@ -42,15 +44,18 @@ def plain(value: Any) -> Any:
 
 
 def store_values(store: ParamStore) -> dict[str, Any]:
-    """Return the values as they are written, whatever the environment lays over them."""
-    return {key: plain(value) for key, value in store.as_of(store.revision).values.items()}
+    """Return the values that the files hold now; ``store`` is opened without environment."""
+    return {key: plain(value) for key, value in store.snapshot().values.items()}
 
 
-def verify(record: Mapping[str, Any], root: str, values: Mapping[str, Any]) -> Proof:
-    """Check both inverses for every file of the record, against the store's ``values``."""
+def verify(record: Mapping[str, Any], root: str, values: Mapping[str, Any], learned: bool = False) -> Proof:
+    """Check both inverses for every file of the record, against the store's ``values``. With ``learned`` a
+    value that has changed since is no fault: the code is proved with the literal's."""
     proof = Proof()
     for file, layers in sorted(record["files"].items()):
-        problems = _verify_file(os.path.join(root, file), layers, values)
+        found = _verify_file(os.path.join(root, file), layers, values)
+        proof.changed |= found.changed
+        problems = found.problems if learned else [*found.problems, *found.changed.values()]
         if problems:
             proof.problems[file] = problems
         else:
@@ -58,34 +63,40 @@ def verify(record: Mapping[str, Any], root: str, values: Mapping[str, Any]) -> P
     return proof
 
 
-def _verify_file(path: str, layers: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> list[str]:
-    problems: list[str] = []
+def _verify_file(path: str, layers: Sequence[Mapping[str, Any]], values: Mapping[str, Any]) -> Findings:
+    result = Findings()
     try:
         source = read(path)
         for layer in reversed(layers):
             edits = located(source, layer)
             if edits is None:
-                return [*problems, f"{NEWER}, and the reads in it are no longer those that were put there"]
+                result.problems.append(
+                    f"{NEWER}, and the reads in it are no longer those that were put there"
+                )
+                return result
             raw = source.encode(byte_inverse(source.text, edits))
             if hashlib.sha256(raw).hexdigest() != layer["before"] and source.sha256 == layer["after"]:
-                problems.append("putting the literals back does not give the original bytes")
+                result.problems.append("putting the literals back does not give the original bytes")
             old = read(path, raw)
-            problems += tree_inverse(old, source.tree, source.text, edits, layer["alias"], values)
+            found = tree_inverse(old, source.tree, source.text, edits, layer["alias"], values)
+            result.problems += found.problems
+            result.changed |= found.changed
             source = old
     except Unreadable as why:
-        problems.append(str(why))
-    return problems
+        result.problems.append(str(why))
+    return result
 
 
 # -- the way out -----------------------------------------------------------------------------------
 
 
-def reverted(record: Mapping[str, Any], root: str, values: Mapping[str, Any]) -> list[Change]:
-    """Return the sources with today's values as literals; a value that is as it was gets its old text.
-
-    Raises ``PlanError`` when a file was edited such that the reads cannot be found.
-    """
-    changes = []
+def reverted(
+    record: Mapping[str, Any], root: str, values: Mapping[str, Any]
+) -> tuple[dict[str, Change], dict[str, str]]:
+    """Return, by file, the sources with today's values as literals (a value that is as it was gets its old
+    text), and the files that are refused with the reason: edited such that the reads cannot be found."""
+    changes: dict[str, Change] = {}
+    refused: dict[str, str] = {}
     for file, layers in sorted(record["files"].items()):
         path = os.path.join(root, file)
         try:
@@ -93,14 +104,12 @@ def reverted(record: Mapping[str, Any], root: str, values: Mapping[str, Any]) ->
             for layer in reversed(layers):
                 edits = located(source, layer)
                 if edits is None:
-                    raise PlanError(
-                        f"{file} {NEWER}, and the reads cannot all be found: put them back by hand. Nothing was written."
-                    )
+                    raise Unreadable(f"{NEWER}, and the reads cannot all be found: put them back by hand")
                 source = read(path, source.encode(_put_back(source.text, edits, values, file)))
+            changes[file] = Change(path, now.raw, source.raw)
         except Unreadable as why:
-            raise PlanError(f"{file} {why}. Nothing was written.") from None
-        changes.append(Change(path, now.raw, source.raw))
-    return changes
+            refused[file] = str(why)
+    return changes, refused
 
 
 def _put_back(text: str, edits: list[Edit], values: Mapping[str, Any], file: str) -> str:

@@ -104,12 +104,20 @@ def _ignore_runtime(path: str) -> bool:
     try:
         raw = _files.read_whole(path).raw
     except FileNotFoundError:
-        return create(path, f"{IGNORED}\n".encode())
-    if any(line.strip() in (b".paramstore", b".paramstore/", b"/.paramstore/") for line in raw.splitlines()):
-        return False
-    line = f"{IGNORED}\n" if raw.endswith(b"\n") or not raw else f"\n{IGNORED}\n"
-    _files.append(path, line.encode(), len(raw))
-    return True
+        return create(path, ignoring_runtime(None))
+    line = ignoring_runtime(raw)[len(raw) :]
+    if line:
+        _files.append(path, line, len(raw))
+    return bool(line)
+
+
+def ignoring_runtime(raw: bytes | None) -> bytes:
+    """Return the bytes of a ``.gitignore`` (``None``: there is none) with a line for the run-time directory."""
+    lines = (raw or b"").splitlines()
+    if any(line.strip() in (b".paramstore", b".paramstore/", b"/.paramstore/") for line in lines):
+        return raw or b""
+    gap = b"\n" if raw and not raw.endswith(b"\n") else b""
+    return (raw or b"") + gap + f"{IGNORED}\n".encode()
 
 
 def values_text(namespace: str, values: Mapping[str, object]) -> str:

@@ -36,9 +36,9 @@ def pending(backend: Backend, state: State) -> tuple[Change, ...]:
     return changes_between(_written(backend, records, None), flatten(state.documents))
 
 
-def diff(backend: Backend, a: When, b: When | None) -> tuple[Change, ...]:
+def diff(backend: Backend, a: When, b: When | None, now: State) -> tuple[Change, ...]:
     records = backend.records()
-    newer = _written(backend, records, None if b is None else revision_of(records, b))
+    newer = flatten(now.documents) if b is None else _written(backend, records, revision_of(records, b))
     return changes_between(_written(backend, records, revision_of(records, a)), newer)
 
 

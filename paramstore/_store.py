@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from _thread import RLock
 
 from paramstore import _environment
 from paramstore._bound import Bound
+from paramstore._complaints import Complaints
 from paramstore._options import Options, check_root, find_root, needs_validation
 from paramstore._reads import Memo, Reader, Snapshot, matching_keys, reader_class
 from paramstore._values import require_known, unknown_key
@@ -38,8 +40,8 @@ class ParamStore(Reader):
     the files; ``environ`` stands in for ``os.environ``.
     """
 
-    __slots__ = ("_backend", "_bound", "_environ", "_environment", "_given", "_known_bad", "_options", "_overrides",
-                 "_pending", "_root", "_sections", "_snapshot", "_subscribers", "_unsaid", "_views", "_watcher", "lock")  # fmt: skip
+    __slots__ = ("_backend", "_bound", "_complaints", "_due", "_environ", "_environment", "_given", "_options", "_overrides",
+                 "_pending", "_root", "_sections", "_snapshot", "_subscribers", "_views", "_watcher", "lock")  # fmt: skip
 
     def __init__(
         self,
@@ -67,8 +69,8 @@ class ParamStore(Reader):
         self._sections: dict[str, Section] = {}
         self._subscribers: list[Subscription] = []
         self._pending: list[tuple[Snapshot, Snapshot]] = []
-        self._unsaid: list[tuple[str, int]] = []
-        self._known_bad: dict[str, tuple[str, str]] = {}
+        self._complaints = Complaints()
+        self._due = False  # the next read shall look at the files
         self._watcher: Watcher | None = None
         self.flag: object = True
 
@@ -91,14 +93,15 @@ class ParamStore(Reader):
         """Return the newest snapshot and the flag that tells when it is superseded."""
         with self.lock:
             if self.flag or files or self._snapshot is None:
-                self._refresh(files)
+                self._refresh(files or self._due)
             assert self._snapshot is not None
             found = self.flag, self._snapshot
-        if self._unsaid:
-            self._say()
+        if self._complaints.unsaid:
+            self._complaints.say()
         return found
 
     def _refresh(self, files: bool) -> None:
+        self._due = False
         backend = self._open()
         last = self._snapshot.state if self._snapshot is not None else None
         flag = backend.signal()  # before loading: a commit in between shows in the flag
@@ -111,11 +114,11 @@ class ParamStore(Reader):
         old = self._snapshot
         if old is not None and old.state.documents == state.documents and old.revision == state.revision:
             old.state = state  # the same values, known from newer files
-            self._note_problems(state)
+            self._complaints.note(state)
             self.flag = flag
             return
         self._serve(Snapshot(state, self._environment, *self._overrides), flag)
-        self._note_problems(state)
+        self._complaints.note(state)
 
     def _serve(self, snapshot: Snapshot, flag: object) -> None:
         old = self._snapshot
@@ -158,26 +161,6 @@ class ParamStore(Reader):
             self._backend = LocalBackend(root, self._options)
         return self._backend
 
-    def _note_problems(self, state: State) -> None:
-        """Remember each new problem, since when it stands, and that it is to be logged once."""
-        for file, message in state.problems.items():
-            if self._known_bad.get(file, ("", ""))[1] != message:
-                from paramstore._records import utc_now
-
-                self._known_bad[file] = utc_now(), message
-                self._unsaid.append((message, state.revision))
-        for file in [file for file in self._known_bad if file not in state.problems]:
-            del self._known_bad[file]
-
-    def _say(self) -> None:
-        """Log what is new, without the lock: a log formatter may well read parameters."""
-        import logging
-
-        while self._unsaid:
-            message, revision = self._unsaid.pop(0)
-            text = "%s\nRevision %d is still being served; correct the file."
-            logging.getLogger("paramstore").error(text, message, revision)
-
     def _watch(self) -> None:
         self._watcher = Watcher(self, self._options.poll_s)
         self._watcher.start()
@@ -187,9 +170,23 @@ class ParamStore(Reader):
             self._watcher.wake()
 
     def look(self) -> None:
-        """Look at the files for changes that nobody announced, and tell subscribers what changed."""
-        self._look_at_files()
-        self._tell()
+        """Look at the files for changes that nobody announced, and tell subscribers what changed.
+
+        Reading a file imports modules. The first to import ``threading`` is the main thread for it, and a
+        program whose watcher is that never ends; so where nobody has, the next read looks instead.
+        """
+        backend, snapshot = self._backend, self._snapshot
+        if "threading" in sys.modules:
+            self._look_at_files()
+            self._tell()
+        elif backend is not None and snapshot is not None:
+            try:
+                if not backend.poll(snapshot.state):
+                    return
+            except OSError:
+                pass  # the next read meets it as well
+            self._due = self.flag = True
+            self._expire(list(self._views.values()))
 
     def _look_at_files(self) -> None:
         backend, snapshot = self._backend, self._snapshot
@@ -223,16 +220,14 @@ class ParamStore(Reader):
     @property
     def health(self) -> Health:
         """Whether readers see what the files say; if not, which file is refused, why, and since when."""
-        from paramstore._model import Health, Problem
+        from paramstore._model import Health
 
         self.newest()
         self._look_at_files()
         with self.lock:
             assert self._snapshot is not None
             state = self._snapshot.state
-            problems = tuple(
-                Problem(file, message, since) for file, (since, message) in self._known_bad.items()
-            )
+            problems = self._complaints.problems()
         return Health(state.revision, problems, tuple(self._warnings(state)))
 
     def _warnings(self, state: State) -> Iterator[str]:
@@ -374,6 +369,8 @@ class ParamStore(Reader):
         It runs in a thread of the store's own, usually within a quarter of a second; an exception in it
         is logged. Returns a handle to ``cancel``.
         """
+        import threading  # noqa: F401 - here, and not first in the thread that runs the callback
+
         matching_keys(self.current()[1], pattern)
         from paramstore._subscription import Subscription
 
@@ -469,10 +466,10 @@ class ParamStore(Reader):
         return pending(self._open(), self.newest(files=True)[1].state)
 
     def diff(self, a: int | str, b: int | str | None = None) -> tuple[Change, ...]:
-        """Return what changed from revision or time ``a`` to ``b`` (now, when not given)."""
+        """Return what changed from revision or time ``a`` to ``b`` (when not given: to what the files say now)."""
         from paramstore._past import diff
 
-        return diff(self._open(), a, b)
+        return diff(self._open(), a, b, self.newest(files=b is None)[1].state)
 
     def as_of(self, when: Any) -> Snapshot:
         """Return the values as written at a revision (int) or time (``datetime`` or ISO text, UTC if it

@@ -14,17 +14,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from paramstore import _files, _init, _yaml
+from paramstore._init import ignoring_runtime
 from paramstore._schema import Schema, load_schema
 from paramstore._values import ABSENT, same, thaw
 from paramstore.errors import ValidationError
 
-__all__ = ["Parameter", "namespace_files", "table_schema"]
+__all__ = ["Parameter", "ignoring_runtime", "namespace_files", "table_schema"]
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One parameter to write: ``path`` below its namespace, today's value, JSON Schema ``type``, inclusive
-    bounds, unit and description."""
+    bounds, unit, description, and the digits behind the point that commits keep (all, when not given)."""
 
     path: tuple[str, ...]
     value: Any
@@ -34,6 +35,7 @@ class Parameter:
     unit: str = ""
     description: str = ""
     learnable: bool = True
+    decimals: int | None = None
 
 
 def namespace_files(
@@ -97,7 +99,7 @@ def _missing(
         stands = document.values.get(path, ABSENT)
         if stands is ABSENT:
             fresh.append(parameter)
-        elif not same(thaw(stands), parameter.value):
+        elif not same(_plain(thaw(stands)), _plain(parameter.value)):
             problems.append(
                 f"`{namespace}.{path}` is {stands!r} in {file} already, and {parameter.value!r} here: give one of them "
                 "another key."
@@ -116,6 +118,11 @@ def _put(node: dict[str, Any], parameter: Parameter) -> None:
             raise ValidationError(
                 [f"`{'.'.join(parameter.path)}` would stand below a parameter."], "Nothing was written."
             )
+    if "properties" in node["properties"].get(parameter.path[-1], {}):
+        raise ValidationError(
+            [f"`{'.'.join(parameter.path)}` would be a parameter and a group of others."],
+            "Nothing was written.",
+        )
     leaf: dict[str, Any] = (
         dict(table_schema(parameter.value)) if parameter.type == "array" else {"type": parameter.type}
     )
@@ -126,6 +133,8 @@ def _put(node: dict[str, Any], parameter: Parameter) -> None:
     leaf["default"] = _plain(parameter.value)
     leaf["description"] = parameter.description or parameter.path[-1].replace("_", " ").capitalize() + "."
     about: dict[str, Any] = {"unit": parameter.unit} if parameter.unit else {}
+    if parameter.decimals is not None:
+        about["decimals"] = parameter.decimals
     leaf["x-param"] = {**about, "learnable": parameter.learnable}
     node["properties"][parameter.path[-1]] = leaf
 

@@ -13,6 +13,28 @@ Call = Callable[..., Result]
 Site = dict[str, Any]
 
 
+# A file with most shapes, for what is done to code after it was moved.
+MOVED = """\
+import os
+from dataclasses import dataclass
+
+MIN_SCORE = 0.30
+EXIT_WEIGHTS = {'atr_weight': 0.6, 'time_weight': 0.4}
+
+@dataclass
+class Gate:
+    cap_rate : float = 0.75
+
+    def size(self, score, boost=1.15, floor=0.1):
+        '''How much.'''
+        if score < MIN_SCORE: return floor * EXIT_WEIGHTS['atr_weight']
+        return min(self.cap_rate, score * boost * 0.85)
+
+def stop(score, stop_rate=0.02):
+    return max(stop_rate * score, 0.015)
+"""
+
+
 def load(root: Path) -> dict[str, Any]:
     data: dict[str, Any] = YAML(typ="safe", pure=True).load((root / "plan.yaml").read_text())
     return data

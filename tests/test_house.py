@@ -31,7 +31,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_backends.local", "_backends.memory",
     ),
     "4 store": (
-        "_bound", "_check", "_explain", "_init", "_live", "_live_fields", "_override", "_past", "_reads", "_section",
+        "_bound", "_check", "_complaints", "_explain", "_init", "_live", "_live_fields", "_override", "_past", "_reads", "_section",
         "_settings", "_store", "_subscription", "_transaction", "_watch",
     ),
     "5 doors": (

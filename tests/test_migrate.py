@@ -75,7 +75,7 @@ def test_a_changed_digit_in_the_store_fails_the_proof(bot: Path, call: Call) -> 
     with ParamStore(bot, environ={}).transaction(author="someone") as tx:
         tx[site["key"]] = tx[site["key"]] * 1.1
     said = call("verify", "plan.yaml", status=1).output
-    assert site["file"] in said and "became" in said
+    assert site["file"] in said and "was 0.55 in the source" in said
 
 
 def test_revert_puts_todays_values_into_the_source(bot: Path, call: Call) -> None:

@@ -127,7 +127,7 @@ PLANS = {
     "a list": "- 1\n",
     "another version": "plan: 2\nroot: .\nsites: []\n",
     "a site without a key": 'plan: 1\nroot: .\nsites:\n- file: "a.py"\n  line: 1\n',
-    "accept as text": 'plan: 1\nroot: .\nsites:\n- {file: a.py, line: 1, column: 0, literal: "1", key: a.b, shape: x, accept: "yes", tier: "yes"}\n',
+    "accept as text": 'plan: 1\nroot: .\nsites:\n- {file: a.py, line: 1, column: 0, literal: "1", key: a.b, shape: x, accept: "sure", tier: "yes"}\n',
     "nothing accepted": "plan: 1\nroot: .\nsites: []\n",
 }
 

@@ -1,14 +1,13 @@
-"""What files of one code base have to do with each other, and what people do to moved code afterwards."""
+"""What files of one code base have to do with each other, and what a plan refuses."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from plan_file import Call, Site, accept_what_is_live, load, plan_of, rewrite_plan, save, write
+from plan_file import MOVED, Call, Site, load, plan_of, rewrite_plan, save, write
 
 # -- other files ---------------------------------------------------------------------------------------
 
@@ -182,82 +181,6 @@ def test_copies_whose_values_were_edited_apart_are_refused(copies: Path, call: C
 
     rewrite_plan(copies, same)
     assert "one parameter has one value" in call("apply", "plan.yaml", status=1).output
-
-
-# -- edits afterwards ----------------------------------------------------------------------------------
-
-MOVED = """\
-import os
-from dataclasses import dataclass
-
-MIN_SCORE = 0.30
-EXIT_WEIGHTS = {'atr_weight': 0.6, 'time_weight': 0.4}
-
-@dataclass
-class Gate:
-    cap_rate : float = 0.75
-
-    def size(self, score, boost=1.15, floor=0.1):
-        '''How much.'''
-        if score < MIN_SCORE: return floor * EXIT_WEIGHTS['atr_weight']
-        return min(self.cap_rate, score * boost * 0.85)
-
-def stop(score, stop_rate=0.02):
-    return max(stop_rate * score, 0.015)
-"""
-EDITS = {
-    "another formatter": None,
-    "lines above and a comment that speaks of a read": (
-        "MIN_SCORE =",
-        '# see params.get("moved.min_score")\nOTHER = 1\nMIN_SCORE =',
-    ),
-    "a function moved up": (
-        "\ndef stop(",
-        "\ndef first(x):\n    return x\n\ndef stop(",
-    ),
-    "a renamed function": ("def stop(", "def stop_at("),
-    "an import joined": ("from paramstore import params\n", "from paramstore import ParamStore, params\n"),
-}
-
-
-@pytest.mark.parametrize("name", EDITS)
-def test_moved_code_may_be_edited_and_formatted(name: str, call: Call, tmp_path: Path) -> None:
-    path = write(tmp_path, "moved.py", MOVED)
-    call("scan", ".")
-    rewrite_plan(tmp_path, accept_what_is_live)
-    call("apply", "plan.yaml", "--write")
-    before = path.read_text()
-    edit = EDITS[name]
-    if edit is None:
-        subprocess.run([sys.executable, "-m", "ruff", "format", "--line-length=60", "-q", path], check=True)
-        subprocess.run([sys.executable, "-m", "ruff", "check", "--select=I", "--fix", "-q", path], check=True)
-    else:
-        path.write_text(before.replace(*edit))
-    assert path.read_text() != before
-    call("verify", "plan.yaml")
-    values = tmp_path / "params" / "moved.yaml"
-    good = values.read_text()
-    values.write_text(good.replace("0.85", "0.86"))
-    assert "0.86" in call("verify", "plan.yaml", status=1).output
-    values.write_text(good)
-    call("revert", "plan.yaml", "--write")
-    back = path.read_text()
-    assert "params." not in back.replace("# see params.get", "") and "boost=1.15" in back.replace(" ", "")
-    spaces: dict[str, object] = {}
-    exec(compile(back, "moved.py", "exec"), spaces)
-    assert spaces["Gate"]().size(0.9) == min(0.75, 0.9 * 1.15 * 0.85)  # type: ignore[operator]
-
-
-def test_a_read_taken_out_by_hand_is_told(call: Call, tmp_path: Path) -> None:
-    path = write(tmp_path, "moved.py", MOVED)
-    call("scan", ".")
-    rewrite_plan(tmp_path, accept_what_is_live)
-    call("apply", "plan.yaml", "--write")
-    path.write_text(re.sub(r"params\.get\(\"[a-z.]*boost\"\) if", "1.2 if", path.read_text()))
-    assert "no longer those" in call("verify", "plan.yaml", status=1).output
-    text = path.read_bytes()
-    assert "put them back by hand" in call("revert", "plan.yaml", "--write", status=1).output
-    assert path.read_bytes() == text
 
 
 # -- what keeps a literal where it is --------------------------------------------------------------------

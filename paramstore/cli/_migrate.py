@@ -12,6 +12,7 @@ from paramstore.cli._output import (
     Row,
     at_terminal,
     complain,
+    count_of,
     patience,
     place_text,
     print_json,
@@ -21,6 +22,11 @@ from paramstore.cli._output import (
     value_text,
 )  # fmt: skip
 from paramstore.cli._shared import author_of, author_option, dry_run_option, json_option, reason_option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from paramstore.migrate import Plan
+    from paramstore.migrate._lint import Lint
 
 PLAN = click.argument("plan", metavar="PLAN")
 STYLES = {"yes": "", "review": "dim", "no": "dim"}
@@ -59,7 +65,7 @@ def scan(sources: tuple[str, ...], plan_path: str, every: bool, form: str, as_js
 
     A plan that exists is merged: what you decided in it stays.
     """
-    from paramstore.migrate import _plan, make_plan
+    from paramstore.migrate import _plan, make_plan, moved
     from paramstore.migrate._report import sarif
 
     with patience("scanning") as advance:
@@ -70,11 +76,7 @@ def scan(sources: tuple[str, ...], plan_path: str, every: bool, form: str, as_js
     elif form == "sarif":
         print_json(sarif(plan.sites, __version__))
     else:
-        _show_plan(plan.sites, plan.skipped, plan_path)
-        if plan.shared:
-            say(
-                f"{len(plan.shared)} set{'s' * (len(plan.shared) != 1)} of copies: `shared` in {plan_path} offers one key for each."
-            )
+        _show_plan(plan, moved(plan_path), plan_path)
 
 
 def _write(path: str, text: str) -> None:
@@ -84,38 +86,41 @@ def _write(path: str, text: str) -> None:
     os.replace(temporary, path)
 
 
-def _show_plan(sites: list[dict[str, Any]], skipped: dict[str, str], path: str) -> None:
+def _show_plan(plan: Plan, done: set[tuple[str, str]], path: str) -> None:
     by_file: dict[str, list[dict[str, Any]]] = {}
-    for site in sites:
+    for site in plan.sites:
         by_file.setdefault(site["file"], []).append(site)
     for file, members in by_file.items():
         say(file, "bold")
-        rows = [Row(tuple(_cells(site)), STYLES[site["tier"]]) for site in members]
+        rows = [Row(tuple(_cells(site, done)), STYLES[site["tier"]]) for site in members]
         table([">line", ">literal", "~key", "shape", "tier", "liveness", "move"], rows)
         say()
-    for file, why in sorted(skipped.items()):
+    for file, why in sorted(plan.skipped.items()):
         say(f"not scanned: {file} {why}", "yellow")
-    counts = {tier: sum(site["tier"] == tier for site in sites) for tier in ("yes", "review", "no")}
-    accepted = sum(site["accept"] for site in sites)
+    counts = {tier: sum(site["tier"] == tier for site in plan.sites) for tier in ("yes", "review", "no")}
     say(
-        f"{len(sites)} sites in {len(by_file)} files: "
+        f"{count_of(len(plan.sites), 'site')} in {count_of(len(by_file), 'file')}: "
         + ", ".join(f"{n} {tier}" for tier, n in counts.items() if n)
     )
-    say(f"{accepted} accepted. Next: read and edit {path}, then `paramstore migrate apply {path}`.")
+    if plan.shared:
+        say(f"{count_of(len(plan.shared), 'set')} of copies: `shared` in {path} offers one key for each.")
+    is_moved = [(site["file"], site["key"]) in done for site in plan.sites]
+    left = sum(site["accept"] and not gone for site, gone in zip(plan.sites, is_moved, strict=True))
+    moved_text = f"{sum(is_moved)} moved already, " if any(is_moved) else ""
+    if left:
+        say(
+            f"{moved_text}{left} accepted. Next: read and edit {path}, then `paramstore migrate apply {path}`."
+        )
+    else:
+        say(f"{moved_text}none accepted: set `accept: true` in {path} where a literal shall move.")
 
 
-def _cells(site: dict[str, Any]) -> list[str]:
+def _cells(site: dict[str, Any], done: set[tuple[str, str]]) -> list[str]:
     literal = " ".join(site["literal"].split())
     short = literal if len(literal) <= 24 else f"{literal[:23]}…"
-    return [
-        str(site["line"]),
-        short,
-        site["key"],
-        site["shape"],
-        site["tier"],
-        site["liveness"],
-        "yes" if site["accept"] else "",
-    ]
+    gone = (site["file"], site["key"]) in done
+    place = [str(site["line"]), short, site["key"], site["shape"], site["tier"], site["liveness"]]
+    return [*place, "moved" if gone else "yes" if site["accept"] else ""]
 
 
 @migrate.command(
@@ -145,12 +150,14 @@ def apply(ctx: click.Context, plan: str, write: bool, as_json: bool) -> None:
             say("Nothing is left to move.")
         elif done.written:
             say(
-                f"{done.sites} literals moved, {len(done.diff)} files written. Next: `paramstore migrate verify {plan}`.",
+                f"{count_of(done.sites, 'literal')} moved, {count_of(len(done.diff), 'file')} written. Next: "
+                f"`paramstore migrate verify {plan}`.",
                 "bold green",
             )
         else:
             say(
-                f"{done.sites} literals would move, {len(done.diff)} files change. Nothing was written; --write does it."
+                f"{count_of(done.sites, 'literal')} would move, {count_of(len(done.diff), 'file')} would change. Nothing was "
+                "written; --write does it."
             )
     ctx.exit(1 if done.refused else 0)
 
@@ -178,9 +185,12 @@ def _show_diff(text: str) -> None:
 )
 @PLAN
 @click.option("--run", is_flag=True, help="IMPORT AND RUN your modules, to see each read follow a commit.")
+@click.option(
+    "--learned", is_flag=True, help="Values committed since are no fault: prove the code with the literals'."
+)
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, plan: str, run: bool, as_json: bool) -> None:
+def verify(ctx: click.Context, plan: str, run: bool, learned: bool, as_json: bool) -> None:
     """Prove PLAN: the literals put back give the original bytes, and the store's values the original code.
 
     With --run each rewritten module is imported in a process of its own, a copy of the store is changed by
@@ -188,7 +198,8 @@ def verify(ctx: click.Context, plan: str, run: bool, as_json: bool) -> None:
     """
     from paramstore.migrate import verify as prove
 
-    proof, probes = prove(plan, run)
+    with patience("probing") as advance:
+        proof, probes = prove(plan, run, learned, lambda _: advance())
     wrong = [each for each in probes if each["problem"]]
     if as_json:
         print_json(
@@ -196,11 +207,16 @@ def verify(ctx: click.Context, plan: str, run: bool, as_json: bool) -> None:
                 "ok": not (proof.problems or wrong),
                 "proved": proof.proved,
                 "problems": proof.problems,
+                "changed": proof.changed,
                 "probes": probes,
             }
         )
     else:
         _show_proof(proof.proved, proof.problems, probes, wrong)
+        if proof.changed and not learned:
+            say(
+                "Values changed since the move: with --learned they are no fault; `revert` would write today's."
+            )
     ctx.exit(1 if proof.problems or wrong else 0)
 
 
@@ -213,20 +229,24 @@ def _show_proof(
     for file, found in problems.items():
         for problem in found:
             say(f"{file}: {problem}", "red")
-    for text in dict.fromkeys(f"{each['file']}: `{each['key']}`: {each['problem']}" for each in wrong):
-        say(text, "red")
+    by_problem: dict[tuple[str, str], list[str]] = {}
+    for each in wrong:
+        by_problem.setdefault((each["file"], each["problem"]), []).append(f"`{each['key']}`")
+    for (file, problem), keys in by_problem.items():
+        more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+        say(f"{file}: {', '.join(keys[:3])}{more}: {problem}", "red")
     if proved:
         say(
-            f"{len(proved)} files: bytes and syntax tree are those of the literals, with the store's values",
+            f"{count_of(len(proved), 'file')}: bytes and syntax tree are those of the literals, with the store's values",
             "green",
         )
     if probes:
         live = sum(each["live"] for each in probes)
         say(
-            f"{len(probes)} reads probed: {live} follow a commit, {len(probes) - live - len(wrong)} do not, as the plan says"
+            f"{count_of(len(probes), 'read')} probed: {live} follow a commit, {len(probes) - live - len(wrong)} do not, as the plan says"
         )
     if problems or wrong:
-        say(f"{len(problems) + len(wrong)} findings", "bold red")
+        say(count_of(sum(map(len, problems.values())) + len(wrong), "finding"), "bold red")
 
 
 @migrate.command(
@@ -236,18 +256,30 @@ def _show_proof(
 @PLAN
 @click.option("--write", is_flag=True, help="Write the sources: all of them or none.")
 @json_option
-def revert(plan: str, write: bool, as_json: bool) -> None:
-    """Put the store's values of today back into the source as literals. The store keeps its files."""
+@click.pass_context
+def revert(ctx: click.Context, plan: str, write: bool, as_json: bool) -> None:
+    """Put the store's values of today back into the source as literals. The store keeps its files.
+
+    Exits 1 when a file was refused because its reads cannot be found any more.
+    """
     from paramstore.migrate import revert as back
 
-    files = back(plan, write)
+    done = back(plan, write)
     if as_json:
-        print_json({"written": write, "files": files})
+        print_json({"written": write, "files": sorted(done.diff), "refused": done.refused, "diff": done.diff})
     else:
-        for file in files:
-            say(f"  {'reverted' if write else 'would revert'} {file}")
+        for file, text in done.diff.items():
+            if write:
+                say(f"  reverted {file}")
+            else:
+                _show_diff(text)
+        for file, why in done.refused.items():
+            complain(f"{file} {why}.")
         if not write:
-            say("Nothing was written; --write does it.")
+            say(
+                f"{count_of(len(done.diff), 'file')} would be reverted. Nothing was written; --write does it."
+            )
+    ctx.exit(1 if done.refused else 0)
 
 
 @migrate.command(
@@ -286,24 +318,37 @@ def lint(
     tiers = ("yes", "review") if strict else ("yes",)
     root = os.path.abspath(plan.root) if plan is not None else os.getcwd()
     gone = moved(plan_path) if plan_path is not None else set()
-    found, skipped = check(list(sources), root, plan, tiers, gone)
+    found = check(list(sources), root, plan, tiers, gone)
+    wrong = bool(found.sites or found.frozen or found.skipped)
     if as_json or form == "json":
-        print_json({"ok": not (found or skipped), "sites": found, "skipped": skipped})
+        print_json({"ok": not wrong, "sites": found.sites, "frozen": found.frozen, "skipped": found.skipped})
     elif form == "sarif":
-        print_json(sarif(found, __version__))
+        print_json(sarif(found.sites, __version__))
     else:
-        for site in found:
-            say(
-                f"{site['file']}:{site['line']}: {' '.join(site['literal'].split())} could be `{site['key']}` ({site['tier_why']})"
-            )
-        for file, why in sorted(skipped.items()):
-            say(f"not scanned: {file} {why}", "yellow")
+        _show_lint(found, plan_path or "plan.yaml")
+    ctx.exit(1 if wrong else 0)
+
+
+def _show_lint(found: Lint, plan_path: str) -> None:
+    for site in found.sites:
+        literal = " ".join(site["literal"].split())
+        say(f"{site['file']}:{site['line']}: {literal} could be `{site['key']}` ({site['tier_why']})")
+    for each in found.frozen:
         say(
-            f"{len(found)} new hardcoded tunable{'s' * (len(found) != 1)}"
-            if found
-            else "no new hardcoded tunables"
+            f"{each['file']}:{each['line']}: `{each['name']}` is as it was at import; "
+            f'params.get("{each["key"]}") follows commits'
         )
-    ctx.exit(1 if found or skipped else 0)
+    for file, why in sorted(found.skipped.items()):
+        say(f"not scanned: {file} {why}", "yellow")
+    if found.frozen:
+        say(f"{count_of(len(found.frozen), 'read')} that will not follow a commit")
+    if found.sites:
+        say(
+            f"{count_of(len(found.sites), 'new hardcoded tunable')}. Move them with `paramstore migrate scan SRC --plan "
+            f"{plan_path}`, or keep one with a comment on its line: # paramstore: ignore[reason]"
+        )
+    elif not found.frozen:
+        say("no new hardcoded tunables")
 
 
 @migrate.command(

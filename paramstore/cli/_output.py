@@ -82,6 +82,10 @@ def say(line: str = "", style: str = "") -> None:
         put(legible(line))
 
 
+def count_of(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def complain(message: str) -> None:
     """Print an error to stderr; its further lines stay lines."""
     lines = [legible(line, sys.stderr) for line in message.split("\n")]

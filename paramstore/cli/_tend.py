@@ -9,7 +9,7 @@ import click
 
 from paramstore import ParamStore
 from paramstore._options import find_root
-from paramstore.cli._output import patience, print_json, say
+from paramstore.cli._output import count_of, patience, print_json, say
 from paramstore.cli._shared import json_option
 from paramstore.errors import StoreNotFoundError
 
@@ -78,7 +78,7 @@ def _show_findings(said: list[Finding], wrong: int) -> None:
         mark = "" if finding.level == "finding" else f"{finding.level}: "
         say(f"{mark}{finding}", STYLES[finding.level])
     if wrong:
-        say(f"{wrong} finding{'s' * (wrong > 1)}", "bold red")
+        say(count_of(wrong, "finding"), "bold red")
     else:
         say("everything is in order", "bold green")
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -108,6 +110,38 @@ def test_no_save_by_rename_is_lost(root: Path, save: Save) -> None:
     assert saves_kept_aside == []
     assert values["count"] == shared[COMMITS] - undone
     assert ps.problems_of(ps.tracked(root), edited=True) == []
+
+
+BARE = """
+import sys
+import time
+from paramstore import params
+
+print(params.get("alpha.count"), "threading" in sys.modules, flush=True)
+end = time.time() + 3
+while time.time() < end and params.get("alpha.count") == 0:
+    time.sleep(0.01)
+print(params.get("alpha.count"), flush=True)
+"""
+
+
+@pytest.mark.parametrize("text", ["7", "seven"])
+def test_a_program_that_imports_no_threading_sees_an_edit_and_ends(root: Path, text: str) -> None:
+    """The first thread to import ``threading`` is taken for the main one, and waited for at the end."""
+    ParamStore(root, environ={}).get("alpha.count")  # so that the program finds the cache and imports little
+    with subprocess.Popen(
+        [sys.executable, "-c", BARE], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "0 False\n"
+        path = root / "params" / "alpha.yaml"
+        by_rename(path, path.read_bytes().replace(b"count: 0", b"count: %s" % text.encode()))
+        try:
+            seen, errors = child.communicate(timeout=20)
+        finally:
+            child.kill()
+    assert (child.returncode, seen) == (0, "7\n" if text == "7" else "0\n"), errors
+    assert ("'seven' is a string" in errors) == (text == "seven")
 
 
 def commits_overwritten(entries: list[dict[str, object]]) -> int:
