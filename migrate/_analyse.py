@@ -13,6 +13,7 @@ from paramstore.migrate._facts import (
     Node,
     Resolver,
     When,
+    bindings,
     class_of,
     function_of,
     link,
@@ -39,7 +40,7 @@ from paramstore.migrate._sites import (
     Site,
 )  # fmt: skip
 from paramstore.migrate._source import LINE, Source
-from paramstore.migrate._ties import Ties, bindings, ties
+from paramstore.migrate._ties import Ties, ties
 from paramstore.migrate._wording import expression_name
 from paramstore.migrate._words import parts, unit_of
 
@@ -77,7 +78,7 @@ def analyse(source: Source, file: str, namespace: str, tiers: tuple[str, ...]) -
 class _File:
     def __init__(self, source: Source, facts: Facts, file: str, namespace: str) -> None:
         self.source, self.facts, self.file, self.namespace = source, facts, file, namespace
-        self.resolver = Resolver()
+        self.resolver = Resolver(facts)
         self.sha256 = source.sha256
         self._reads: dict[int, list[Read]] = {}
         self._once: dict[int, bool] = {}

@@ -31,6 +31,7 @@ class Facts:
     imports: list[Node] = field(default_factory=list)
     definitions: list[Node] = field(default_factory=list)
     words: set[str] = field(default_factory=set)  # every name that the file binds or reads
+    arguments: set[str] = field(default_factory=set)
     bound: dict[str, int] = field(default_factory=dict)  # by patterns and exception handlers
 
 
@@ -76,14 +77,14 @@ def link(tree: ast.Module) -> Facts:
                     facts.definitions.append(child)
                     words.add(child.name)
                 elif kind is ast.arg:
-                    words.add(child.arg)
+                    facts.arguments.add(child.arg)
                 elif kind in (ast.MatchAs, ast.MatchStar, ast.ExceptHandler) and child.name:
                     facts.bound[child.name] = facts.bound.get(child.name, 0) + 1
                 elif kind is ast.MatchMapping and child.rest:
                     facts.bound[child.rest] = facts.bound.get(child.rest, 0) + 1
                 elif kind in (ast.Global, ast.Nonlocal):
                     words.update(child.names)
-    words.update(names)
+    words.update(names, facts.arguments)
     for statement in facts.imports:
         words.update((a.asname or a.name).partition(".")[0] for a in statement.names)
     numbers.sort(key=lambda n: (n.lineno, n.col_offset))
@@ -219,13 +220,45 @@ def bound_in(function: Node) -> set[str]:
     return found - outside
 
 
+def bindings(facts: Facts, name: str) -> int:
+    """Return in how many places a file binds a name at all, in whatever way and scope."""
+    count = sum(type(node.ctx) is not ast.Load for node in facts.names.get(name, ()))
+    count += sum(node.name == name for node in facts.definitions)
+    for statement in facts.imports:
+        count += sum((alias.asname or alias.name.partition(".")[0]) == name for alias in statement.names)
+    return int(count) + facts.bound.get(name, 0)
+
+
 class Resolver:
     """Tells whether a name, where it stands, is the module's own global; remembers what functions bind."""
 
-    def __init__(self) -> None:
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
         self._bound: dict[int, set[str]] = {}
+        self._alone: dict[str, bool] = {}
 
     def is_global(self, name: Node) -> bool:
+        alone = self._alone.get(name.id)
+        if alone is None:
+            alone = self._alone[name.id] = self._is_bound_once(name.id)
+        return alone or self._stands_global(name)
+
+    def _is_bound_once(self, name: str) -> bool:
+        """Tell whether a name is bound in one place of the file only, a statement of the module itself."""
+        facts = self._facts
+        if name in facts.arguments or bindings(facts, name) != 1:
+            return False
+        stores = [node for node in facts.names.get(name, ()) if type(node.ctx) is not ast.Load]
+        imports = [
+            each
+            for each in facts.imports
+            if any((alias.asname or alias.name.partition(".")[0]) == name for alias in each.names)
+        ]
+        return any(type(node.parent) is ast.Module for node in imports) or any(
+            type(getattr(node.parent, "parent", None)) is ast.Module for node in stores
+        )
+
+    def _stands_global(self, name: Node) -> bool:
         child, parent = name, name.parent
         first = True  # a class body sees its own names, functions inside it do not
         while parent is not None:

@@ -8,13 +8,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from paramstore.migrate._facts import FUNCTIONS, Facts, Node, When, has_docstring, leading_imports, link
+from paramstore.migrate._facts import (
+    FUNCTIONS,
+    Facts,
+    Node,
+    When,
+    bindings,
+    has_docstring,
+    leading_imports,
+    link,
+)
 from paramstore.migrate._plan import PlanError
 from paramstore.migrate._reads import Read
 from paramstore.migrate._shapes import find
 from paramstore.migrate._sites import ATTRIBUTE, DEFAULT, LEAF, SECTION, Site
 from paramstore.migrate._source import LINE, Source
-from paramstore.migrate._ties import bindings
 
 ALIASES = ("params", "_params", "live_params", "paramstore_params")
 WIDTH = 100
@@ -89,7 +97,7 @@ def _alias(facts: Facts) -> tuple[str, bool]:
         if type(statement) is ast.ImportFrom and statement.module == "paramstore" and not statement.level:
             for each in statement.names:
                 name = each.asname or each.name
-                if each.name == "params" and bindings(facts, name) == 1 and name not in _arguments(facts):
+                if each.name == "params" and bindings(facts, name) == 1 and name not in facts.arguments:
                     return name, True
     taken = facts.words | set(facts.names)
     stars = any(type(each) is ast.ImportFrom and each.names[0].name == "*" for each in facts.imports)
@@ -97,10 +105,6 @@ def _alias(facts: Facts) -> tuple[str, bool]:
         if name not in taken:
             return name, False
     raise AssertionError("a thousand names are taken")
-
-
-def _arguments(facts: Facts) -> set[str]:
-    return {node.arg for node in ast.walk(facts.tree) if type(node) is ast.arg}
 
 
 # -- edits -----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from paramstore.migrate._facts import Facts, Node, Resolver, When
+from paramstore.migrate._facts import Facts, Node, Resolver, When, bindings
 from paramstore.migrate._reads import Read, of_global, read_of
 from paramstore.migrate._source import Source
 
@@ -154,15 +154,6 @@ def late(reads: list[Read]) -> list[Read]:
 
 def _as_writes(reads: list[Read]) -> list[Read]:
     return [replace(read, kind="store") for read in reads]
-
-
-def bindings(facts: Facts, name: str) -> int:
-    """Return in how many places a file binds a name at all, in whatever way and scope."""
-    count = sum(type(node.ctx) is not ast.Load for node in facts.names.get(name, ()))
-    count += sum(node.name == name for node in facts.definitions)
-    for statement in facts.imports:
-        count += sum((alias.asname or alias.name.partition(".")[0]) == name for alias in statement.names)
-    return int(count) + facts.bound.get(name, 0)
 
 
 def _first_name(node: Node) -> Node | None:
