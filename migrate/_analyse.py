@@ -24,7 +24,14 @@ from paramstore.migrate._facts import (
 from paramstore.migrate._judge import NAMED, Verdict, bounds_of, judge, kind_of, value_of
 from paramstore.migrate._liveness import decide, decide_attribute, leaks
 from paramstore.migrate._names import can_be_path, key_path, told_apart
-from paramstore.migrate._reads import Read, is_called_at_import_only, of_attribute, of_global, read_of
+from paramstore.migrate._reads import (
+    Read,
+    is_called_at_import_only,
+    kept_at_import,
+    of_attribute,
+    of_global,
+    read_of,
+)
 from paramstore.migrate._shapes import OURS, Found, find, is_data
 from paramstore.migrate._sites import (
     ATTRIBUTE,
@@ -166,6 +173,10 @@ class _File:
             self._set(site, IMPORT_ONLY, "this line runs once, at import")
         elif self._runs_once(found):
             self._set(site, IMPORT_ONLY, f"`{found.scope[0].name}` is called at import only")
+        elif found.scope and self.resolver.once(found.scope[0], self._is_kept):
+            self._set(
+                site, CAPTURED, f"`{found.scope[0].name}` is called at import as well, and its result is kept"
+            )
         else:
             site.liveness_why = "read each time this line runs"
 
@@ -179,6 +190,9 @@ class _File:
         if id(outer) not in self._once:
             self._once[id(outer)] = is_called_at_import_only(self.facts, outer, self.resolver)
         return self._once[id(outer)]
+
+    def _is_kept(self, function: Node) -> bool:
+        return kept_at_import(self.facts, function, self.resolver)
 
     def _definition(self, found: Found) -> Node:
         node = found.group if found.group is not None else found.node

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -236,6 +237,13 @@ class Resolver:
         self._facts = facts
         self._bound: dict[int, set[str]] = {}
         self._alone: dict[str, bool] = {}
+        self._told: dict[int, bool] = {}
+
+    def once(self, function: Node, tell: Callable[[Node], bool]) -> bool:
+        """Return what ``tell`` says of a function, asked once."""
+        if id(function) not in self._told:
+            self._told[id(function)] = tell(function)
+        return self._told[id(function)]
 
     def is_global(self, name: Node) -> bool:
         alone = self._alone.get(name.id)

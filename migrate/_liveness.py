@@ -7,7 +7,7 @@ import sys
 
 from paramstore.migrate._facts import When
 from paramstore.migrate._reads import Read
-from paramstore.migrate._sites import CAPTURED, DEAD, LEAF, LIVE, MUTATED, NAME, SECTION, Site
+from paramstore.migrate._sites import ATTRIBUTE, CAPTURED, DEAD, GET, LEAF, LIVE, MUTATED, NAME, SECTION, Site
 
 
 def decide(site: Site, reads: list[Read]) -> None:
@@ -49,6 +49,13 @@ def leaks(site: Site, reads: list[Read]) -> None:
 
 def _say(site: Site, liveness: str, why: str, read: Read) -> None:
     site.liveness, site.liveness_why = liveness, f"{why} ({_place(site, read)})"
+    if liveness == MUTATED and site.keep != ATTRIBUTE:
+        start_value_only(site)
+
+
+def start_value_only(site: Site) -> None:
+    """What the program writes to keeps its name and its uses, and only starts with the store's value."""
+    site.keep, site.group, site.reads = GET, None, []
 
 
 def _place(site: Site, read: Read) -> str:
@@ -68,6 +75,8 @@ def _written(site: Site, reads: list[Read]) -> Read | None:
 
 def _captured(site: Site, reads: list[Read]) -> tuple[str, Read] | None:
     for read in reads:
+        if read.kept_by:
+            return f"`{read.kept_by}`, which reads it, is called at import and its result is kept", read
         if read.when is When.IMPORT:
             if read.kind == "copy":
                 return "a copy is made at import", read

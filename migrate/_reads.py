@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from paramstore.migrate._facts import Facts, Node, Resolver, When, function_of, when
+from paramstore.migrate._facts import (
+    FUNCTIONS,
+    Facts,
+    Node,
+    Resolver,
+    When,
+    function_of,
+    scopes,
+    statement_of,
+    when,
+)
 from paramstore.migrate._source import Source
 
 MUTATORS = frozenset(
@@ -46,6 +56,7 @@ class Read:
     in_f_string: str = ""  # the quote that its f-string uses
     whole: tuple[int, int] = (0, 0)  # the span without subscripts
     leaks: str = ""  # how a container leaves under another name, if so
+    kept_by: str = ""  # the function around it, if a result of that is kept at import
 
 
 def read_of(source: Source, node: Node) -> Read:
@@ -135,7 +146,36 @@ def of_global(
 ) -> list[Read]:
     """Return every use of a module's own global ``name``, except the node that defines it."""
     nodes = [node for node in facts.names.get(name, ()) if node is not skip and resolver.is_global(node)]
-    return sorted((read_of(source, node) for node in nodes), key=lambda read: read.span)
+    reads = []
+    for node in nodes:
+        read, outer = read_of(source, node), next(iter(scopes(node)), None)
+        if outer is not None and resolver.once(outer, lambda f: kept_at_import(facts, f, resolver)):
+            read = replace(read, kept_by=outer.name)
+        reads.append(read)
+    return sorted(reads, key=lambda read: read.span)
+
+
+def kept_at_import(
+    facts: Facts, function: Node, resolver: Resolver, seen: frozenset[str] = frozenset()
+) -> bool:
+    """Tell whether a module's function is called, at import, such that what it returns is kept: ``NAME = f()``,
+    or in a function of which that is so."""
+    if (
+        type(function) not in FUNCTIONS[:2]
+        or type(function.parent) is not ast.Module
+        or function.name in seen
+    ):
+        return False
+    for node in facts.names.get(function.name, ()):
+        call = node.parent
+        if type(call) is not ast.Call or call.func is not node or not resolver.is_global(node):
+            continue
+        if when(node) is When.IMPORT and type(statement_of(node)) is not ast.Expr:
+            return True
+        outer = next(iter(scopes(node)), None)
+        if outer is not None and kept_at_import(facts, outer, resolver, seen | {function.name}):
+            return True
+    return False
 
 
 def of_attribute(source: Source, facts: Facts, name: str) -> list[Read]:

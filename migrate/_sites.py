@@ -11,7 +11,7 @@ LIVE, CAPTURED, IMPORT_ONLY, MUTATED, DEAD = "live", "captured", "import-only", 
 TIERS = ("yes", "review", "no")
 
 # How a site is kept live.
-GET = "params.get in its place"
+GET = "params.get in its place"  # also for what the program writes to: a start value
 NAME = "params.get at every use of the name"
 LEAF = "params.get at every use of this entry"
 SECTION = "params.section in place of the dictionary"

@@ -231,6 +231,10 @@ LIVENESS = {
         "class G:\n    MIN_SCORE = 0.3\n    def f(self):\n        self.MIN_SCORE = 1\n",
         "mutated",
     ),
+    "kept by a call at import": (
+        "MIN_SCORE = 0.3\ndef g():\n    return MIN_SCORE\ndef h():\n    return g()\nNOW = h()\ndef f():\n    return NOW, g()\n",
+        "captured",
+    ),
     "dead": ("MIN_SCORE = 0.3\n", "dead"),
     "enum": ("from enum import Enum\nclass Tier(Enum):\n    HIGH_SCORE = 0.5\n", "captured"),
     "instance": ("class G:\n    def __init__(self):\n        self.min_score = 0.3\n", "captured"),

@@ -265,3 +265,47 @@ def test_a_captured_site_may_be_moved_and_still_imports(name: str, call: Call, t
         check=False,
     )
     assert done.stdout == "1.5\n", done.stderr
+
+
+STATES = {
+    "a counter in a dictionary": (
+        "STATE = {'trades_today': 0.5, 'blocked': set()}\n\ndef opened():\n    STATE['trades_today'] += 1\n\n"
+        "def may():\n    return STATE['trades_today'] < 2\n"
+    ),
+    "a dictionary of numbers": (
+        "WEIGHTS = {'a_weight': 0.5, 'b_weight': 0.7}\n\ndef opened():\n    WEIGHTS['a_weight'] += 1\n\n"
+        "def may():\n    return WEIGHTS['a_weight'] < 2\n"
+    ),
+    "a global": (
+        "BUDGET_USD = 2.5\n\ndef opened():\n    global BUDGET_USD\n    BUDGET_USD -= 1\n\ndef may():\n    return BUDGET_USD > 1\n"
+    ),
+    "a class dictionary": (
+        "class Gate:\n    WEIGHTS = {'a_weight': 0.5, 'b_weight': 0.7}\n\ndef opened():\n    Gate.WEIGHTS['a_weight'] += 1\n\n"
+        "def may():\n    return Gate.WEIGHTS['a_weight'] < 2\n"
+    ),
+    "a class attribute": (
+        "class Gate:\n    START_RATE = 0.5\n\ndef opened():\n    Gate.START_RATE += 1\n\ndef may():\n    return Gate.START_RATE < 2\n"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_what_the_program_writes_to_only_starts_with_the_stores_value(
+    name: str, call: Call, tmp_path: Path
+) -> None:
+    path = write(tmp_path, "state.py", STATES[name])
+    call("scan", ".")
+
+    def accept(site: Site) -> None:
+        assert site["liveness"] == "mutated" or site["literal"] in ("0.7", "2", "1")
+        site["accept"] = True
+
+    rewrite_plan(tmp_path, accept)
+    call("apply", "plan.yaml", "--write")
+    assert "params." in path.read_text()
+    call("verify", "plan.yaml", "--run")
+    program = "import state\nfor _ in range(3): print(state.may()); state.opened()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "True\nTrue\nFalse\n", done.stderr

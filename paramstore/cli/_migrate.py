@@ -242,9 +242,14 @@ def _show_proof(
         )
     if probes:
         live = sum(each["live"] for each in probes)
+        other = sum(each["live"] and each["planned"] not in ("", "live") for each in probes)
         say(
             f"{count_of(len(probes), 'read')} probed: {live} follow a commit, {len(probes) - live - len(wrong)} do not, as the plan says"
         )
+        if other:
+            say(
+                f"of these the plan calls {other} not live: the read follows, what was made of it at import does not"
+            )
     if problems or wrong:
         say(count_of(sum(map(len, problems.values())) + len(wrong), "finding"), "bold red")
 
