@@ -3,7 +3,7 @@
 ``flock`` wakes sleepers, but whoever is already running usually takes the lock before they are up: eight
 processes that commit in a loop get shares that differ by a third and more. So the gate has two parts.
 *Exclusion* is ``flock`` on the store's ``params/`` directory, which nobody deletes by cleaning up run-time
-files. *Order* is a queue: each comer draws a number (a counter in ``.paramstore/queue``, drawn under
+files. *Order* is a queue: each comer draws a number (a counter in ``.paramstore/lock.queue``, drawn under
 ``flock`` on ``schemas/``), keeps the byte of that number locked, and waits for the byte of the number
 before. Each byte has one sleeper, so nobody can overtake it; a process that dies lets its byte go. Only
 order hangs on the queue: without it (its file deleted, a file system without such locks) writers still

@@ -15,11 +15,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from paramstore._model import Entry
+    from paramstore._model import Change, Entry
 
 VERSION = 1
 _MARK = b',"crc":"'
 _TAIL = len(_MARK) + 8 + len('"}')
+
+
+def change_data(change: Change) -> dict[str, Any]:
+    """Return a change as the journal has it: without ``old`` it created the value, without ``new`` it removed it."""
+    from paramstore._model import ABSENT
+    from paramstore._values import thaw
+
+    item: dict[str, Any] = {"key": change.key}
+    if change.context:
+        item["context"] = dict(change.context)
+    if change.old is not ABSENT:
+        item["old"] = thaw(change.old)
+    if change.new is not ABSENT:
+        item["new"] = thaw(change.new)
+    if change.bound_by is not None:
+        item["requested"] = thaw(change.requested)
+        item["bound_by"] = change.bound_by
+    return item
 
 
 def encode(entry: Entry) -> tuple[dict[str, Any], bytes]:
@@ -27,22 +45,6 @@ def encode(entry: Entry) -> tuple[dict[str, Any], bytes]:
     ``TypeError`` for evidence that is no plain data."""
     import json
 
-    from paramstore._model import ABSENT
-    from paramstore._values import thaw
-
-    changes = []
-    for change in entry.changes:
-        item: dict[str, Any] = {"key": change.key}
-        if change.context:
-            item["context"] = dict(change.context)
-        if change.old is not ABSENT:
-            item["old"] = thaw(change.old)
-        if change.new is not ABSENT:
-            item["new"] = thaw(change.new)
-        if change.bound_by is not None:
-            item["requested"] = thaw(change.requested)
-            item["bound_by"] = change.bound_by
-        changes.append(item)
     body: dict[str, Any] = {
         "v": VERSION,
         "revision": entry.revision,
@@ -52,7 +54,7 @@ def encode(entry: Entry) -> tuple[dict[str, Any], bytes]:
         "author": entry.author,
         "reason": entry.reason,
         "evidence": dict(entry.evidence),
-        "changes": changes,
+        "changes": [change_data(change) for change in entry.changes],
         "files": {path: {"before": f.before, "after": f.after} for path, f in entry.files.items()},
     }
     text = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")

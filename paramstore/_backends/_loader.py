@@ -271,13 +271,14 @@ class Loader:
             return None
         last = self._tail[-1]["files"]
         now = {file: digests.get(namespace_of(file)) for file in last}
-        if self._is_published() or all(now[file] == sums["after"] for file, sums in last.items()):
+        published = self._is_published()
+        if published or all(now[file] == sums["after"] for file, sums in last.items()):
             in_place = True
         elif all(now[file] == sums["before"] for file, sums in last.items()):
             in_place = False
         else:
             return None
-        if not self._is_published() and any(namespace_of(file) in moved for file in last):
+        if not published and any(namespace_of(file) in moved for file in last):
             return None  # in flight, and what was read of it may be older
         return (self._tail, self.journal) if in_place else (self._tail[:-1], self._before_last_record())
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
 from paramstore._model import ABSENT, Change, Entry
+from paramstore._records import change_data
 from paramstore._values import thaw
 
 if TYPE_CHECKING:
@@ -210,13 +211,8 @@ def ago(iso: str, now: datetime | None = None) -> str:
 
 
 def change_json(change: Change) -> dict[str, Any]:
-    """A change as the journal has it: without ``old`` it created the value, without ``new`` it removed it."""
-    data = {"key": change.key, "context": dict(change.context)}
-    values = {"old": change.old, "new": change.new}
-    data |= {name: thaw(value) for name, value in values.items() if value is not ABSENT}
-    if change.bound_by is not None:
-        data |= {"requested": thaw(change.requested), "bound_by": change.bound_by}
-    return data
+    """A change as the journal has it, with its context even where that is empty."""
+    return {"key": change.key, "context": {}, **change_data(change)}
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:
