@@ -64,16 +64,17 @@ def make_plan(
     return _plan.merged(old, plan, moved(plan_path), {*found.files, *gone})
 
 
-def moved(plan_path: str) -> set[tuple[str, str]]:
-    """Return (file, key) of what ``apply`` has already moved: it stays in the plan."""
-    record = _apply.read_record(plan_path, _plan.read(plan_path).root)
-    if record is None:
-        return set()
+def moved(plan_path: str) -> set[_plan.Place]:
+    """Return the places of what ``apply`` has already moved: it stays in the plan."""
+    return _moved(_apply.read_record(plan_path, _plan.read(plan_path).root))
+
+
+def _moved(record: dict[str, Any] | None) -> set[_plan.Place]:
     return {
-        (file, key)
-        for file, layers in record["files"].items()
+        (file, *site)
+        for file, layers in (record or {"files": {}})["files"].items()
         for layer in layers
-        for _, _, key in layer["sites"]
+        for site in layer["sites"]
     }
 
 
@@ -97,7 +98,9 @@ def apply(plan_path: str, store: str | None = None, write: bool = False) -> Appl
     _apply.resume(plan_path)
     plan = _plan.read(plan_path)
     record = _apply.read_record(plan_path, plan.root)
-    _leave_out_applied(plan, record)
+    done = _moved(record)
+    for entry in plan.sites:
+        entry["accept"] = entry["accept"] and _plan.place_of(entry) not in done
     if record is not None and not any(entry["accept"] for entry in plan.sites):
         return Applied({}, 0)
     root = store_of(plan, store)
@@ -112,20 +115,6 @@ def apply(plan_path: str, store: str | None = None, write: bool = False) -> Appl
     return result
 
 
-def _leave_out_applied(plan: Plan, record: dict[str, Any] | None) -> None:
-    if record is None:
-        return
-    done = {
-        (file, tuple(site))
-        for file, layers in record["files"].items()
-        for layer in layers
-        for site in layer["sites"]
-    }
-    for entry in plan.sites:
-        if (entry["file"], (entry["line"], entry["column"], entry["key"])) in done:
-            entry["accept"] = False
-
-
 def prepared_diff(prepared: _prepare.Prepared) -> dict[str, str]:
     """Return a unified diff of each file: the sources, the values, then the schemas."""
     found = {}
@@ -134,7 +123,7 @@ def prepared_diff(prepared: _prepare.Prepared) -> dict[str, str]:
     for file, (before, after) in sorted(
         prepared.store.items(), key=lambda item: (item[0][:2] == "sc", item[0])
     ):
-        found[file] = before.decode() if before else "", after.decode()
+        found[file] = before.decode(errors="replace") if before else "", after.decode(errors="replace")
     return {file: unified(file, old, new) for file, (old, new) in found.items() if old != new}
 
 

@@ -1,7 +1,7 @@
 """All files or none: stage every new file, name them all in one marker, then give each its name.
 
 The marker is the point of no return. A crash before it leaves the old files and some staged ones, which the
-next run removes; a crash after it leaves a mixture that the next run completes. The store's files come
+next run on the same files replaces; a crash after it leaves a mixture that the next run completes. The store's files come
 first, so that a rewritten source always finds its keys.
 """
 
@@ -74,10 +74,12 @@ def resume(plan_path: str) -> list[str]:
             work = json.load(stream)
     except FileNotFoundError:
         return []
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(
             f"{marker} is damaged ({error}). Restore the files with git, then delete it."
         ) from None
+    if not _is_marker(work):
+        raise PlanError(f"{marker} is damaged. Restore the files with git, then delete it.")
     for item in work["files"]:
         path, staged = item["path"], item["path"] + STAGED
         if item["after"] is None:
@@ -94,6 +96,37 @@ def resume(plan_path: str) -> list[str]:
     os.unlink(marker)
     _sync(os.path.dirname(os.path.abspath(marker)))
     return [item["path"] for item in work["files"]]
+
+
+def _is_marker(work: Any) -> bool:
+    files = work.get("files") if isinstance(work, dict) else None
+    return isinstance(files, list) and all(
+        isinstance(item, dict)
+        and isinstance(item.get("path"), str)
+        and isinstance(item.get("after", 0), str | None)
+        for item in files
+    )
+
+
+def _is_record(data: Any) -> bool:
+    """Tell whether a record has the form that ``record_of`` gives it."""
+    files = data.get("files")
+    if not isinstance(files, dict) or not isinstance(data.get("store"), str):
+        return False
+    return all(isinstance(layers, list) and all(map(_is_layer, layers)) for layers in files.values())
+
+
+def _is_layer(layer: Any) -> bool:
+    if not isinstance(layer, dict) or not all(
+        isinstance(layer.get(n), str) for n in ("before", "after", "alias")
+    ):
+        return False
+    rows = [(layer.get("sites"), (int, int, str)), (layer.get("edits"), (int, int, str, str, str, str, str))]
+    return all(
+        isinstance(items, list)
+        and all(isinstance(row, list) and tuple(map(type, row)) == kinds for row in items)
+        for items, kinds in rows
+    )
 
 
 def _mark(plan_path: str, changes: list[Change]) -> None:
@@ -167,11 +200,11 @@ def read_record(plan_path: str, root: str) -> dict[str, Any] | None:
             data = json.load(stream)
     except FileNotFoundError:
         return None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise PlanError(f"{plan_path + RECORD} cannot be read: {error}. Restore it with git.") from None
     if not isinstance(data, dict) or data.get("applied") != 1:
         raise PlanError(f"{plan_path + RECORD} is no record of version 1.")
-    if not isinstance(data.get("files"), dict) or not isinstance(data.get("store"), str):
+    if not _is_record(data):
         raise PlanError(f"{plan_path + RECORD} is damaged. Restore it with git.")
     for file, layers in list(data["files"].items()):
         now = _sum(bytes_of(os.path.join(root, file)))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from paramstore.migrate._plan import Plan, entry_of, matched, namespaces
+from paramstore.migrate._plan import Place, Plan, entry_of, matched, namespaces, place_of
 from paramstore.migrate._scan import frozen, scan
 
 
@@ -25,22 +25,18 @@ def lint(
     root: str,
     plan: Plan | None,
     tiers: tuple[str, ...] = ("yes",),
-    moved: Collection[tuple[str, str]] = (),
+    moved: Collection[Place] = (),
 ) -> Lint:
     """Return what is new since the plan, and what reads a parameter as it was at import.
 
-    What a plan lists is known, accepted or not: someone has looked at it. What was ``moved`` (file, key) is
+    What a plan lists is known, accepted or not: someone has looked at it. What was ``moved`` is
     no longer there, so the same number again is new. ``# paramstore: ignore[reason]`` on
     its line makes a literal known too.
     """
     own = namespaces(plan) if plan is not None else {}
     found = scan(paths, root, ("yes", "review"), namespaces=own, tests=False)
     entries = [entry_of(site) for site in found.sites()]
-    still = (
-        [entry for entry in plan.sites if (entry["file"], entry["key"]) not in moved]
-        if plan is not None
-        else []
-    )
+    still = [entry for entry in plan.sites if place_of(entry) not in moved] if plan is not None else []
     known = {id(entry) for _, entry in matched(still, entries)}
     new = [entry for entry in entries if id(entry) not in known]
     late = [

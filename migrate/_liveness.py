@@ -26,11 +26,11 @@ def decide(site: Site, reads: list[Read]) -> None:
 
 def decide_attribute(site: Site, reads: list[Read]) -> None:
     """Tell the liveness of a class attribute or dataclass field from the uses of its name."""
-    early = next((read for read in reads if read.when is When.IMPORT), None)
+    early = next((read for read in reads if read.when is When.IMPORT or read.kind == "doubt"), None)
     if (write := _written(site, reads)) is not None:
         _say(site, MUTATED, "the program writes to it", write)
     elif early is not None:
-        _say(site, CAPTURED, "a value is derived from it when the class is made", early)
+        _say(site, CAPTURED, "a value may be taken from it at import", early)
     elif site.keep == LEAF:
         site.liveness = CAPTURED
         site.liveness_why = "its dictionary holds more than plain data and is made once"
@@ -75,6 +75,8 @@ def _written(site: Site, reads: list[Read]) -> Read | None:
 
 def _captured(site: Site, reads: list[Read]) -> tuple[str, Read] | None:
     for read in reads:
+        if read.kind == "doubt":
+            return "it may be this or another that is read", read
         if read.kept_by:
             return f"`{read.kept_by}`, which reads it, is called at import and its result is kept", read
         if read.when is When.IMPORT:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from paramstore.migrate._facts import FUNCTIONS, Node, link, scopes
+from paramstore.migrate._facts import FUNCTIONS, Node, has_docstring, link, scopes
 from paramstore.migrate._rewrite import Edit
 from paramstore.migrate._source import LINE, Source
 
@@ -45,6 +45,7 @@ class _Finder:
         self.source, self.alias = source, alias
         self.facts = link(source.tree)
         self.bodies: dict[str, list[tuple[Node, str]]] = {}  # by key: the line, and the argument it fills
+        self._ours = 0  # reads found that were put there
         self.requires: list[tuple[set[str], Node]] = []
         self.reads: dict[tuple[str, str], list[tuple[int, int, str]]] = {}  # by method and key
         calls = [call for name in self.facts.names.get(alias, ()) if (call := _call_of(name)) is not None]
@@ -80,6 +81,7 @@ class _Finder:
                 wanted.setdefault((method, edit.key), []).append(edit)
         for key, mine in wanted.items():
             for edit, (start, end, _) in _paired(mine, self.reads.get(key, [])):
+                self._ours += 1
                 yield self._edit(start, end, edit.kind, edit.key, edit.old)
 
     def _defaults(self, edits: list[Edit]) -> Iterator[Edit]:
@@ -92,6 +94,7 @@ class _Finder:
             if len(mine) != len(lines):
                 raise _GoneError
             for edit, (line, name) in zip(mine, lines, strict=True):
+                self._ours += 1
                 yield self._line(line, "body", key)
                 yield self._edit(*self.source.span(_default(line, name)), "default", key, edit.old)
 
@@ -101,8 +104,8 @@ class _Finder:
         if len(same) != 1:
             raise _GoneError
         yield self._line(same[0], "import", edit.key)
-        if "import " not in edit.new:
-            return
+        if "import " not in edit.new or len(self.facts.names[self.alias]) > self._ours + 1:
+            return  # not ours, or used by what was written since
         for statement in self.facts.imports:
             names = [(each.name, each.asname) for each in statement.names]
             own = ("params", None if self.alias == "params" else self.alias)
@@ -173,7 +176,7 @@ def _filled(call: Node) -> str | None:
 def _default(line: Node, name: str) -> Node:
     """Return the ``...`` that stands as the default of an argument of the function around a line."""
     function = line.parent
-    if type(function) in FUNCTIONS:
+    if type(function) in FUNCTIONS and _is_first(line, function.body):
         arguments = function.args
         positional = [*arguments.posonlyargs, *arguments.args]
         pairs = [
@@ -184,6 +187,13 @@ def _default(line: Node, name: str) -> Node:
             if argument.arg == name and type(default) is ast.Constant and default.value is ...:
                 return default
     raise _GoneError
+
+
+def _is_first(line: Node, body: list[Node]) -> bool:
+    """Tell whether only a docstring and other such lines stand before a line."""
+    before = body[int(has_docstring(body)) : body.index(line)]
+    fills = [type(each) is ast.Assign and type(each.value) is ast.IfExp for each in before]
+    return all(fills)
 
 
 def _paired(

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paramstore.errors import ParamstoreError
-from paramstore.migrate._share import kept, share
+from paramstore.migrate._share import kept, offers, own_key, share
 from paramstore.migrate._sites import TIERS, Site
 
 VERSION = 1
+LABEL = re.compile("[a-z][a-z_0-9]*")
 MOST = 20  # problems told at once
 EDITABLE = ("key", "type", "minimum", "maximum", "unit", "description", "accept")
 FIELDS = (
@@ -49,6 +50,9 @@ OPTIONAL: dict[str, Any] = {
 }  # fmt: skip
 WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a mapping", list: "a list",
          type(None): "null"}  # fmt: skip
+
+
+Place = tuple[str, int, int, str]  # where a site stood when it was moved, and its key
 
 
 class PlanError(ParamstoreError):
@@ -86,20 +90,30 @@ def entry_of(site: Site) -> dict[str, Any]:
 
 def text_of(plan: Plan, name: str) -> str:
     """Return the plan's text: the same for the same sites."""
-    lines = [HEAD.format(name=name), f"plan: {VERSION}\n", f"root: {json.dumps(plan.root)}\n"]
+    lines = [HEAD.format(name=name), f"plan: {VERSION}\n", f"root: {_json(plan.root)}\n"]
     if plan.skipped:
         lines.append("skipped:\n")
-        lines += [f"  {json.dumps(file)}: {json.dumps(why)}\n" for file, why in sorted(plan.skipped.items())]
+        lines += [f"  {_json(file)}: {_json(why)}\n" for file, why in sorted(plan.skipped.items())]
     if plan.shared:
         lines += ["\n", OFFERS, "shared:\n", *_items(plan.shared, OFFER_FIELDS), "\n"]
     lines.append("sites:\n" if plan.sites else "sites: []\n")
     return "".join([*lines, *_items(plan.sites, FIELDS)])
 
 
+def _json(value: Any) -> str:
+    """Return JSON that is YAML as well, which allows no control characters and no halves of characters."""
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else f"\\u{ord(c):04x}" if ord(c) < 0xD800 else "\ufffd" for c in text
+    )
+
+
 def _items(entries: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Iterator[str]:
     for entry in entries:
         for number, label in enumerate(labels):
-            value = json.dumps(entry.get(label), ensure_ascii=False)
+            value = _json(own_key(entry) if label == "key" else entry.get(label))
             yield f"{'- ' if number == 0 else '  '}{label}: {value}\n"
 
 
@@ -124,6 +138,8 @@ def read(path: str) -> Plan:
         for number, entry in enumerate(entries, 1):
             _check(entry, kinds, f"{path}: {name} {number}")
     share(data["sites"], shared)
+    if not _is_text(str(data.get("root", "."))):
+        raise PlanError(f"{path}: `root` names no directory.")
     root = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(path)), str(data.get("root", "."))))
     return Plan(root, data["sites"], skipped, path, shared)
 
@@ -138,6 +154,8 @@ def _as_written(text: str) -> dict[str, Any] | None:
                 continue
             if line[0] not in "- ":
                 block, _, value = line.partition(":")
+                if block in data or not LABEL.fullmatch(block):
+                    return None
                 data[block] = json.loads(value) if value else {} if block == "skipped" else []
             elif block == "skipped":
                 file, _, why = line.strip().rpartition('": "')
@@ -146,10 +164,15 @@ def _as_written(text: str) -> dict[str, Any] | None:
                 label, colon, value = line[2:].partition(": ")
                 if line.startswith("- "):
                     data[block].append({})
-                if not colon or line[:2] not in ("- ", "  ") or label in data[block][-1]:
+                if (
+                    not colon
+                    or line[:2] not in ("- ", "  ")
+                    or not LABEL.fullmatch(label)
+                    or label in data[block][-1]
+                ):
                     return None
                 data[block][-1][label] = json.loads(value)
-    except (ValueError, LookupError, AttributeError, TypeError):
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
         return None
     return data
 
@@ -165,6 +188,10 @@ def _as_yaml(text: str, path: str) -> Any:
         raise PlanError(f"{path} is not YAML: {first}.") from None
 
 
+def _is_text(value: str) -> bool:
+    return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
+
+
 def _check(entry: Any, kinds: Mapping[str, tuple[type, ...]], where: str) -> None:
     if not isinstance(entry, dict):
         raise PlanError(f"{where} is not a mapping.")
@@ -178,6 +205,8 @@ def _check(entry: Any, kinds: Mapping[str, tuple[type, ...]], where: str) -> Non
         entry["accept"] = entry["accept"] == "yes"
     if entry.get("tier") is True or entry.get("tier") is False:  # yes and no, read as YAML 1.1
         entry["tier"] = "yes" if entry["tier"] else "no"
+    if any(isinstance(value, str) and not _is_text(value) for value in entry.values()):
+        raise PlanError(f"{where}: a text in it holds a NUL or half a character.")
     for name, allowed in kinds.items():
         value = entry.get(name, OPTIONAL.get(name))
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
@@ -195,10 +224,14 @@ def namespaces(plan: Plan) -> dict[str, str]:
     """Return the namespace that each file was given, from the keys that nobody has changed."""
     found: dict[str, str] = {}
     for entry in plan.sites:
-        namespace, _, path = entry["key"].partition(".")
+        namespace, _, path = own_key(entry).partition(".")
         if path == entry.get("proposed"):
             found.setdefault(namespace, entry["file"])
     return found
+
+
+def place_of(entry: Mapping[str, Any]) -> Place:
+    return entry["file"], entry["line"], entry["column"], entry["key"]
 
 
 def identity(entry: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -233,21 +266,22 @@ def matched(
         free = left
 
 
-def merged(
-    old: Plan, new: Plan, moved: Collection[tuple[str, str]] = (), scanned: Collection[str] = ()
-) -> Plan:
+def merged(old: Plan, new: Plan, moved: Collection[Place] = (), scanned: Collection[str] = ()) -> Plan:
     """Return the new scan with a person's decisions of the old plan.
 
-    What ``apply`` has moved (``moved`` holds its file and key) and what stands in files that were not
+    What ``apply`` has moved (``moved`` holds its place) and what stands in files that were not
     ``scanned`` this time stays as it is; anything else that is gone from the source leaves the plan.
     """
     stay: list[dict[str, Any]] = []
     rest: list[dict[str, Any]] = []
     for entry in old.sites:
-        keep = (entry["file"], entry["key"]) in moved or entry["file"] not in scanned
+        keep = place_of(entry) in moved or entry["file"] not in scanned
         (stay if keep else rest).append(entry)
     for before, entry in matched(rest, new.sites):
         entry.update({name: before[name] for name in EDITABLE if name in before})
-    new.shared = kept(old.shared, new.shared)
+        entry["key"] = own_key(before)
     new.sites = sorted([*new.sites, *stay], key=lambda site: (site["file"], site["line"], site["column"]))
+    gone = [entry for entry in new.sites if place_of(entry) not in moved]
+    new.shared = kept(old.shared, offers(gone))
+    share(new.sites, new.shared)
     return new

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any
 
 from paramstore.authoring import Parameter, ignoring_runtime, namespace_files
@@ -78,8 +79,24 @@ def _scanned_again(plan: Plan, accepted: list[dict[str, Any]]) -> tuple[Scan, di
             refused[file] = (
                 "has changed since the scan. Scan again with the same plan: your decisions are kept"
             )
-    paths = [os.path.join(plan.root, file) for file in sorted({*files, *others} - refused.keys())]
+    _refuse_tied(accepted, refused)
+    near = {
+        file
+        for file in others
+        if not os.path.isabs(file) and ".." not in file.split("/") and file.endswith(".py")
+    }
+    paths = [os.path.join(plan.root, file) for file in sorted({*files, *near} - refused.keys())]
     return scan(paths, plan.root, ("yes", "review", "no"), True, namespaces(plan)), refused
+
+
+def _refuse_tied(accepted: list[dict[str, Any]], refused: dict[str, str]) -> None:
+    """A name and its uses in other files move together: refuse the files that share one with a refused file."""
+    ties = [(entry["file"], set((entry.get("reads") or {}).get("in", ()))) for entry in accepted]
+    while tied := [
+        (file, other) for file, others in ties for other in others & refused.keys() if file not in refused
+    ]:
+        for file, other in tied:
+            refused[file] = f"holds a name that {other} reads, which is refused"
 
 
 def _matched(plan: Plan, found: Scan, refused: Mapping[str, str]) -> tuple[list[Site], list[str]]:
@@ -176,31 +193,37 @@ def _store_files(sites: list[Site], root: str) -> dict[str, tuple[bytes | None, 
         schema = bytes_of(os.path.join(root, f"schemas/{namespace}.schema.json"))
         text = bytes_of(os.path.join(root, f"params/{namespace}.yaml"))
         existing = (schema, text) if schema is not None and text is not None else None
-        parameters = [_parameter(site) for site in members.values()]
         rules = shown(namespace, {site.path: site.value for site in members.values()})
+        sums = [pattern for rule in rules for pattern in rule.get("sum", ())]
+        parameters = [_parameter(site, sums) for site in members.values()]
         try:
             files = namespace_files(namespace, parameters, rules, existing)
         except ParamstoreError as error:
             raise PlanError(f"Namespace `{namespace}`: {error}") from None
         for file, raw in files.items():
             found[file] = bytes_of(os.path.join(root, file)), raw
-    if found:
+    if found and not os.path.islink(os.path.join(root, ".gitignore")):
         before = bytes_of(os.path.join(root, ".gitignore"))
         found[".gitignore"] = before, ignoring_runtime(before)
     return found
 
 
-def _parameter(site: Site) -> Parameter:
+def _parameter(site: Site, sums: Sequence[str]) -> Parameter:
+    whole = any(
+        fnmatchcase(".".join(site.path), pattern) for pattern in sums
+    )  # rounded shares sum to something else
     return Parameter(
         site.path, site.value, site.type, site.minimum, site.maximum, site.unit,
-        site.description or f"{site.shape.capitalize()} in {site.file}.", decimals=_decimals(site.value),
+        site.description or f"{site.shape.capitalize()} in {site.file}.",
+        decimals=None if whole else _decimals(site.value, site.minimum, site.maximum),
     )  # fmt: skip
 
 
-def _decimals(value: Any) -> int | None:
-    """Return how many digits behind the point a commit keeps: two more than today's value has, four at least."""
-    if type(value) is not float:
+def _decimals(value: Any, *bounds: float | int | None) -> int | None:
+    """Return how many digits behind the point a commit keeps: two more than today's value and its bounds have, four
+    at least; all (``None``) where today's value tells no size."""
+    if type(value) is not float or value == 0:
         return None
-    exponent = Decimal(repr(value)).as_tuple().exponent
-    digits = max(4, 2 - int(exponent))
+    numbers = [number for number in (value, *bounds) if number is not None]
+    digits = max(4, *(2 - int(Decimal(repr(number)).as_tuple().exponent) for number in numbers))
     return digits if digits <= MOST_DECIMALS else None

@@ -114,9 +114,14 @@ def _call(alias: str, method: str, key: str, quote: str = '"') -> str:
     return f"{alias}.{method}({quote}{key}{quote})"
 
 
-def _spaced(text: str, start: int, new: str) -> str:
+def spaced(text: str, start: int, new: str) -> str:
     """Keep a keyword that stood right before a literal (``return-0.5``) apart from the name put there."""
-    return f" {new}" if start and (text[start - 1].isalnum() or text[start - 1] == "_") else new
+
+    def in_word(char: str) -> bool:
+        return char.isalnum() or char == "_"
+
+    glued = start > 0 and in_word(text[start - 1]) and in_word(new[:1])
+    return f" {new}" if glued else new
 
 
 def _site_edits(source: Source, facts: Facts, sites: Sequence[Site], alias: str) -> list[Edit]:
@@ -127,7 +132,7 @@ def _site_edits(source: Source, facts: Facts, sites: Sequence[Site], alias: str)
             groups.setdefault(site.group, []).append(site)
         elif site.keep != DEFAULT:
             method = "live" if site.keep == ATTRIBUTE else "get"
-            new = _spaced(source.text, site.start, _call(alias, method, site.key))
+            new = spaced(source.text, site.start, _call(alias, method, site.key))
             edits.append(Edit(site.start, site.end, new, "value", site.key, site.literal))
     whole: dict[tuple[int, int], list[tuple[str, ...]]] = {}
     for found in find(facts.numbers) if groups else ():
@@ -174,7 +179,7 @@ def _read_edit(source: Source, site: Site, read: Read, alias: str) -> Edit:
     if not re.fullmatch(r"[\w.]+(\[['\"]\w+['\"]\])*", old):
         raise PlanError(f"{source.path}:{read.line}: `{site.name}` was not found where it is read.")
     return Edit(
-        start, end, _spaced(source.text, start, _call(alias, "get", site.key, quote)), "read", site.key, old
+        start, end, spaced(source.text, start, _call(alias, "get", site.key, quote)), "read", site.key, old
     )
 
 
@@ -188,7 +193,7 @@ def _default_edits(source: Source, facts: Facts, sites: Sequence[Site], alias: s
             Edit(
                 site.start,
                 site.end,
-                _spaced(source.text, site.start, "..."),
+                spaced(source.text, site.start, "..."),
                 "default",
                 site.key,
                 site.literal,

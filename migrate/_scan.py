@@ -12,7 +12,7 @@ from paramstore.migrate._names import namespace_of
 from paramstore.migrate._reads import Read
 from paramstore.migrate._sites import DEAD, LEAF, LIVE, NAME, SECTION, Site
 from paramstore.migrate._source import Source, Unreadable, read
-from paramstore.migrate._ties import late
+from paramstore.migrate._ties import doubts, joined, late
 
 SKIPPED_FOLDERS = frozenset(
     {
@@ -104,6 +104,9 @@ def scan(
     for path in sorted(python_files(paths, every, found.skipped, tests), key=lambda p: relative(p, root)):
         file = relative(path, root)
         told(file)
+        if any("\ud800" <= char <= "\udfff" for char in file):
+            found.skipped[ascii(file)] = "has a name that is no text"
+            continue
         if os.path.islink(path):
             found.skipped[file] = "is a link; what it names is scanned where it stands"
             continue
@@ -170,7 +173,8 @@ def frozen(found: Scan, root: str) -> list[tuple[Read, str, str]]:
         for named, reads in (_elsewhere(found, kept, _Modules(found.files, root)) if kept else ())
         for read in late(reads)
     ]
-    return sorted(own + others, key=lambda each: (each[0].file, each[0].line))
+    told = [each for each in own + others if each[0].line not in found.files[each[0].file].ties.ignored]
+    return sorted(told, key=lambda each: (each[0].file, each[0].line))
 
 
 def _elsewhere(
@@ -180,15 +184,23 @@ def _elsewhere(
     by_last: dict[str, list[Named]] = {}
     for key in names:
         by_last.setdefault(key[1].rpartition(".")[2], []).append(key)
+    renamed = {
+        local
+        for each in found.files.values()
+        for local, ways in each.ties.imported.items()
+        if any(original != local for _, original, _ in ways)
+    }
     for file, analysed in found.files.items():
-        for (module, name), reads in analysed.ties.taken.items():
-            meant = modules.origin(module, name, file, names)
-            if meant is not None and meant[0] != file:
-                yield meant, reads
-        for module, uses in analysed.ties.stars.items():
-            for name, reads in uses.items():
-                if name in by_last and (meant := modules.origin(module, name, file, names)) is not None:
-                    yield meant, reads
+        uses = [(module, name, reads) for (module, name), reads in analysed.ties.taken.items()]
+        uses += [
+            (module, name, reads) for module, of in analysed.ties.stars.items() for name, reads in of.items()
+        ]
+        for module, name, reads in uses:
+            if name in by_last or name in renamed:
+                meant, sure = modules.meant(module, name, file, names)
+                for key in meant:
+                    if key[0] != file:
+                        yield key, reads if sure and len(meant) == 1 else doubts(reads)
         for name, writes in analysed.ties.touched.items():
             for key in by_last.get(name, ()):
                 yield key, writes if "." in key[1] else [read for read in writes if read.kind == "store"]
@@ -197,7 +209,7 @@ def _elsewhere(
 def _add(site: Site, reads: list[Read]) -> None:
     inside = site.reads if site.keep != SECTION else []
     if site.keep == NAME:
-        site.reads = [*site.reads, *[read for read in reads if read.kind != "store"]]
+        site.reads = [*site.reads, *[read for read in reads if read.kind not in ("store", "doubt")]]
     elif site.keep == LEAF and site.shape.startswith("module"):
         site.reads = [*site.reads, *[r for r in reads if r.path == site.group_path and r.kind == "load"]]
     elif site.keep == SECTION:
@@ -208,56 +220,106 @@ def _add(site: Site, reads: list[Read]) -> None:
 
 
 class _Modules:
-    """Finds the file that an import statement means: as Python would from the root, else from the importer's
-    own directory. What is on disk but was not scanned is no file of ours."""
+    """Finds the file that an import statement means, as Python would from the root, the importer's directory or
+    the directory above its package. What is on disk but was not scanned is no file of ours."""
 
     def __init__(self, files: dict[str, Analysed], root: str) -> None:
         self._files = files
         self._root = root
+        self._known: dict[tuple[str, str], tuple[list[str], bool]] = {}
+        self._by_end: dict[str, list[str]] = {}
+        for file in files:
+            self._by_end.setdefault(_module_parts(file)[-1], []).append(file)
         self.through: dict[Named, set[str]] = {}  # the files that hand a name on
 
-    def file(self, module: str, importer: str) -> str | None:
+    def files_of(self, module: str, importer: str) -> tuple[list[str], bool]:
+        """Return the files that ``import module`` may mean, and whether that is sure."""
+        place = module, importer.rpartition("/")[0]
+        if place not in self._known:
+            self._known[place] = self._files_of(module, importer)
+        return self._known[place]
+
+    def _files_of(self, module: str, importer: str) -> tuple[list[str], bool]:
         level = len(module) - len(module.lstrip("."))
         folder = importer.split("/")[:-1]
         names = module[level:].split(".") if module[level:] else []
         if level:
-            if level - 1 > len(folder):
-                return None
-            return self._at([*folder[: len(folder) - (level - 1)], *names])
-        for base in ([], folder):
-            if self._is_there([*base, names[0]]):
-                return self._at([*base, *names])
-        return None
+            parts = [*folder[: len(folder) - (level - 1)], *names]
+            return (self._at(parts), True) if level - 1 <= len(folder) else ([], True)
+        above = list(folder)
+        while above and os.path.isfile(os.path.join(self._root, *above, "__init__.py")):
+            above.pop()
+        bases = list(dict.fromkeys([(), tuple(folder), tuple(above)]))
+        hits = [base for base in bases if self._is_there([*base, names[0]], names[1:])]
+        if not hits:  # from a directory that the program puts on its path, perhaps
+            tail = [
+                file
+                for file in self._by_end.get(names[-1], ())
+                if _module_parts(file)[-len(names) :] == names
+            ]
+            return tail, False
+        found = [file for base in hits for file in self._at([*base, *names])]
+        return found, len(hits) == 1
 
-    def origin(
-        self, module: str, name: str, importer: str, names: Collection[Named], depth: int = 8
-    ) -> Named | None:
-        """Return which of ``names`` an import means, through re-exports; ``None`` if it is another's."""
-        file = self.file(module, importer)
-        if file is None:  # a class of a module, perhaps
-            above, dot, owner = module.rpartition(".")
-            base = self.file(above or ".", importer) if dot else None
-            if base is None:
-                return None
-            file, name = base, f"{owner}.{name}"
-        if (file, name) in names:
-            return file, name
-        ties = self._files[file].ties
-        head, dot, rest = name.partition(".")
-        ways = [(star, name) for star in ties.stars]
-        if head in ties.imported:
-            there, original = ties.imported[head]
-            ways = [(f"{there}.{original}", rest) if dot else (there, original)]
-        for way in ways if depth else ():
-            if (key := self.origin(*way, file, names, depth - 1)) is not None:
-                self.through.setdefault(key, set()).add(file)
-                return key
-        return None
+    def meant(
+        self, module: str, name: str, importer: str, names: Collection[Named]
+    ) -> tuple[set[Named], bool]:
+        """Return which of ``names`` an import may mean, through re-exports, and whether that is sure."""
+        found: set[Named] = set()
+        seen: set[tuple[str, str, str]] = set()
+        sure = self._follow(module, name, importer, names, found, seen)
+        for key in found:
+            self.through.setdefault(key, set()).update(file for _, _, file in seen if file != importer)
+        return found, sure
 
-    def _is_there(self, parts: list[str]) -> bool:
+    def _follow(
+        self,
+        module: str,
+        name: str,
+        importer: str,
+        names: Collection[Named],
+        found: set[Named],
+        seen: set[tuple[str, str, str]],
+    ) -> bool:
+        if (module, name, importer) in seen:
+            return True
+        seen.add((module, name, importer))
+        files, sure = self.files_of(module, importer)
+        above, dot, owner = module.rpartition(".")
+        if not files and owner and (dot or above):  # a class of a module, perhaps
+            files, sure = self.files_of(above or ".", importer)
+            name = f"{owner}.{name}"
+        for file in files:
+            if (file, name) in names:
+                found.add((file, name))
+                continue
+            ties = self._files[file].ties
+            head, dot, rest = name.partition(".")
+            for there, original, alone in ties.imported.get(head, ()):
+                way = (joined(there, original), rest) if dot else (there, original)
+                sure &= self._follow(*way, file, names, found, seen) and alone
+            if head not in ties.imported:
+                for star in ties.stars:
+                    sure &= self._follow(star, name, file, names, found, seen) and len(ties.stars) == 1
+                    sure &= not any(self._files[inner].ties.closed for inner in self.files_of(star, file)[0])
+        return sure
+
+    def _is_there(self, parts: list[str], inner: list[str]) -> bool:
+        """Tell whether a directory of the path gives a module or package; one without ``__init__.py`` only if it
+        holds the next part of the name."""
         path = os.path.join(self._root, *parts)
-        return os.path.isfile(path + ".py") or os.path.isdir(path)
+        if os.path.isfile(path + ".py") or os.path.isfile(os.path.join(path, "__init__.py")):
+            return True
+        below = os.path.join(path, inner[0]) if inner else ""
+        return bool(below) and (os.path.isfile(below + ".py") or os.path.isdir(below))
 
-    def _at(self, parts: list[str]) -> str | None:
+    def _at(self, parts: list[str]) -> list[str]:
+        """Return the file of a module: a package before a module of the same name, as Python does."""
         path = "/".join(parts)
-        return next((file for file in (f"{path}.py", f"{path}/__init__.py") if file in self._files), None)
+        if os.path.isfile(os.path.join(self._root, path, "__init__.py")):
+            path += "/__init__"
+        return [file for file in (f"{path}.py",) if file in self._files]
+
+
+def _module_parts(file: str) -> list[str]:
+    return file.removesuffix(".py").removesuffix("/__init__").split("/")

@@ -16,16 +16,19 @@ PATCHERS = frozenset({"setattr", "patch", "object", "dict"})  # they name what t
 @dataclass
 class Ties:
     """``taken`` maps (module, name) to the uses here, ``module.NAME`` included and ``module.Class`` for a
-    class's attribute; ``imported`` each name to the (module, name) that it was imported as; ``stars`` each
+    class's attribute; ``imported`` each name to the (module, name) that it was imported as, and whether it is bound to
+    nothing else; ``stars`` each
     module imported with ``*`` to the uses of names that it may give; ``touched`` each attribute or name to the
     places that write to it on some object, or by text; ``kept`` each name that takes a value of the store at
     import to its key and to the uses in functions, which read it as it was then."""
 
     taken: dict[tuple[str, str], list[Read]] = field(default_factory=dict)
-    imported: dict[str, tuple[str, str]] = field(default_factory=dict)
+    imported: dict[str, list[tuple[str, str, bool]]] = field(default_factory=dict)
     stars: dict[str, dict[str, list[Read]]] = field(default_factory=dict)
     touched: dict[str, list[Read]] = field(default_factory=dict)
     kept: dict[str, tuple[str, list[Read]]] = field(default_factory=dict)
+    closed: bool = False  # it has an ``__all__``
+    ignored: frozenset[int] = frozenset()  # lines with a comment that keeps them as they are
 
 
 def ties(source: Source, facts: Facts, resolver: Resolver) -> Ties:
@@ -36,8 +39,9 @@ def ties(source: Source, facts: Facts, resolver: Resolver) -> Ties:
 class _Ties:
     def __init__(self, source: Source, facts: Facts, resolver: Resolver) -> None:
         self.source, self.facts, self.resolver = source, facts, resolver
-        self.ties = Ties()
+        self.ties = Ties(closed="__all__" in facts.names, ignored=frozenset(source.ignored))
         self.chains: dict[str, list[tuple[str, Node]]] = {}  # by first name: what stands before an attribute
+        self.meant: dict[str, set[tuple[str, str]]] = {}  # what the imports bind each name to
 
     def found(self) -> Ties:
         for nodes in self.facts.attributes.values():
@@ -45,30 +49,50 @@ class _Ties:
                 first = _first_name(node)
                 if first is not None:
                     self.chains.setdefault(first.id, []).append((_dotted(node.value), node))
-        for statement in self.facts.imports:
-            if type(statement) is ast.ImportFrom:
-                self._from(statement)
-            else:
-                for alias in statement.names:
-                    self._through(alias.name, alias.asname or alias.name, statement)
+        bound = list(self._bound())
+        for local, module, name in bound:
+            self.meant.setdefault(local.partition(".")[0], set()).add((module, name))
+        for local, module, name in dict.fromkeys(bound):
+            if name:
+                self._named(local, module, name)
+            self._through(joined(module, name) if name else module, local)
         self._star_uses()
         for name, read in self._writes():
             self.ties.touched.setdefault(name, []).append(read)
         self._kept()
         return self.ties
 
-    def _from(self, statement: Node) -> None:
-        module = "." * statement.level + (statement.module or "")
-        for alias in statement.names:
-            if alias.name == "*":
-                self.ties.stars[module] = {}
-                continue
-            local = alias.asname or alias.name
-            self.ties.imported[local] = module, alias.name
-            if not self._is_only_called(local):
-                self.ties.taken.setdefault((module, alias.name), []).extend(self._uses(local, statement))
-            inner = f"{module}{'' if module.endswith('.') or not module else '.'}{alias.name}"
-            self._through(inner, local, statement)
+    def _bound(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (local name, module, name in it or nothing) for each import."""
+        for statement in self.facts.imports:
+            module = "." * getattr(statement, "level", 0) + (getattr(statement, "module", "") or "")
+            for alias in statement.names:
+                if type(statement) is ast.Import:
+                    yield alias.asname or alias.name, alias.name, ""
+                elif alias.name == "*":
+                    self.ties.stars[module] = {}
+                else:
+                    yield alias.asname or alias.name, module, alias.name
+
+    def _is_alone(self, root: str) -> bool:
+        """Tell whether all that binds a name, in the whole file, are imports of one and the same thing."""
+        meant = self.meant[root]
+        same = len(meant) == 1 or all(not name and "." in module for module, name in meant)
+        imports = sum(
+            (alias.asname or alias.name.partition(".")[0]) == root
+            for statement in self.facts.imports
+            for alias in statement.names
+        )
+        return same and imports == bindings(self.facts, root) and root not in self.facts.arguments
+
+    def _named(self, local: str, module: str, name: str) -> None:
+        alone = self._is_alone(local)
+        self.ties.imported.setdefault(local, []).append((module, name, alone))
+        if self._is_only_called(local):
+            return
+        nodes = self.facts.names.get(local, ())
+        reads = [read_of(self.source, node) for node in nodes if type(node.ctx) is ast.Load]
+        self.ties.taken.setdefault((module, name), []).extend(reads if alone else doubts(reads))
 
     def _is_only_called(self, name: str) -> bool:
         nodes = self.facts.names.get(name, ())
@@ -76,24 +100,19 @@ class _Ties:
             type(node.parent) is ast.Call and node.parent.func is node for node in nodes
         )
 
-    def _uses(self, name: str, statement: Node) -> list[Read]:
-        """Return the uses of an imported name; as writes, if it may be bound to something else as well."""
-        reads = of_global(self.source, self.facts, name, self.resolver)
-        alone = bindings(self.facts, name) == 1 and type(statement.parent) is ast.Module
-        return reads if alone else _as_writes(reads)
-
-    def _through(self, module: str, local: str, statement: Node) -> None:
-        """Collect the uses of ``local.NAME``, where ``local`` may name an imported module or class."""
+    def _through(self, module: str, local: str) -> None:
+        """Collect the uses of ``local.NAME`` and ``local.inner.NAME``, where ``local`` may be a module or class."""
         root = local.partition(".")[0]
-        alone = type(statement.parent) is ast.Module and (local != root or bindings(self.facts, root) <= 1)
         for before, node in self.chains.get(root, ()):
             called = type(node.parent) is ast.Call and node.parent.func is node
-            if before != local or called or not self.resolver.is_global(_first_name(node)):
+            if called or not f"{before}.".startswith(f"{local}."):
                 continue
             read = read_of(self.source, node)
-            self.ties.taken.setdefault((module, node.attr), []).append(
-                read if alone else replace(read, kind="store")
-            )
+            if not self._is_alone(root):
+                if not self.resolver.is_global(_first_name(node)) and bindings(self.facts, root) > 1:
+                    continue  # a local of that name
+                read = replace(read, kind="doubt")
+            self.ties.taken.setdefault((module + before[len(local) :], node.attr), []).append(read)
 
     def _star_uses(self) -> None:
         stars = self.ties.stars
@@ -104,7 +123,7 @@ class _Ties:
                 continue
             reads = of_global(self.source, self.facts, name, self.resolver)
             if len(stars) > 1 or bindings(self.facts, name):  # which of them gives it cannot be told
-                reads = _as_writes(reads)
+                reads = doubts(reads)
             for uses in stars.values():
                 uses[name] = reads
 
@@ -124,13 +143,15 @@ class _Ties:
                 yield from self._by_text(node)
 
     def _kept(self) -> None:
-        aliases = {local for local, what in self.ties.imported.items() if what == ("paramstore", "params")}
+        aliases = {local for local, what in self.meant.items() if what == {("paramstore", "params")}}
         for statement in self.facts.tree.body if aliases else ():
             target = (
                 statement.targets[0] if type(statement) is ast.Assign else getattr(statement, "target", None)
             )
             call = getattr(statement, "value", None)
             if type(target) is not ast.Name or type(call) is not ast.Call or not call.args:
+                continue
+            if statement.lineno in self.ties.ignored:
                 continue
             alias, _, method = _dotted(call.func).partition(".")
             if alias in aliases and method == "get" and type(call.args[0]) is ast.Constant:
@@ -152,8 +173,13 @@ def late(reads: list[Read]) -> list[Read]:
     return [read for read in reads if read.when is When.RUN and read.kind == "load"]
 
 
-def _as_writes(reads: list[Read]) -> list[Read]:
-    return [replace(read, kind="store") for read in reads]
+def doubts(reads: list[Read]) -> list[Read]:
+    """Return reads of which it cannot be told whether they are of this name."""
+    return [read if read.kind == "store" else replace(read, kind="doubt") for read in reads]
+
+
+def joined(module: str, name: str) -> str:
+    return f"{module}{'' if module.endswith('.') or not module else '.'}{name}"
 
 
 def _first_name(node: Node) -> Node | None:

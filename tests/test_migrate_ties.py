@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,91 @@ def test_a_read_through_a_reexport_is_live(name: str, call: Call, tmp_path: Path
     assert done.stdout == "0.7\n", done.stderr
 
 
+DOUBTS = {  # files: which of two is meant cannot be told, or is not the one that a first look finds
+    "two stars": {
+        "conf/__init__.py": "from .first import *\nfrom .second import *\n",
+        "conf/first.py": "RISK_LIMIT = 0.02",
+        "conf/second.py": "RISK_LIMIT = 0.05",
+    },
+    "a star without the name": {
+        "conf/__init__.py": "from .first import *\nfrom .second import *\n",
+        "conf/first.py": "__all__ = ['f']\nRISK_LIMIT = 0.02",
+        "conf/second.py": "RISK_LIMIT = 0.05",
+    },
+    "one or the other": {
+        "conf/__init__.py": "try:\n    from .first import RISK_LIMIT\nexcept ImportError:\n    from .second import RISK_LIMIT\n",
+        "conf/first.py": "RISK_LIMIT = 0.02",
+        "conf/second.py": "RISK_LIMIT = 0.05",
+    },
+    "a package and a module": {"conf/__init__.py": "RISK_LIMIT = 0.02", "conf.py": "RISK_LIMIT = 0.5"},
+    "a submodule under another name": {
+        "conf/__init__.py": "from . import settings as inner\nRISK_LIMIT = 0.1\n",
+        "conf/settings.py": "RISK_LIMIT = 0.02",
+        "settings.py": "RISK_LIMIT = 0.5",
+        "bot.py": "from conf import inner\n\ndef allowed():\n    return inner.RISK_LIMIT\n",
+    },
+    "an import inside a function": {
+        "conf.py": "RISK_LIMIT = 0.02",
+        "bot.py": "def allowed():\n    from conf import RISK_LIMIT\n    return RISK_LIMIT\n",
+    },
+    "a package above the root": {
+        "src/pack/__init__.py": "",
+        "src/pack/conf.py": "RISK_LIMIT = 0.02",
+        "src/pack/bot.py": "from pack.conf import RISK_LIMIT\n\ndef allowed():\n    return RISK_LIMIT\n",
+    },
+    "a directory of that name": {
+        "conf/values.txt": "",
+        "src/conf.py": "RISK_LIMIT = 0.02",
+        "src/bot.py": "from conf import RISK_LIMIT\n\ndef allowed():\n    return RISK_LIMIT\n",
+    },
+    "through a package": {
+        "pkg/__init__.py": "from . import conf\n",
+        "pkg/conf.py": "RISK_LIMIT = 0.02",
+        "bot.py": "import pkg\n\ndef allowed():\n    return pkg.conf.RISK_LIMIT\n",
+    },
+}
+FOLLOWS = {
+    "a package and a module",
+    "a submodule under another name",
+    "an import inside a function",
+    "a package above the root",
+    "a directory of that name",
+    "through a package",
+}
+
+
+@pytest.mark.parametrize("name", DOUBTS)
+def test_an_import_is_followed_as_python_does_or_not_at_all(name: str, call: Call, tmp_path: Path) -> None:
+    files = {
+        "bot.py": "from conf import RISK_LIMIT\n\ndef allowed():\n    return RISK_LIMIT\n",
+        **DOUBTS[name],
+    }
+    folder = next((file.partition("/")[0] for file in files if file.startswith("src/")), ".")
+    if folder == "src":
+        del files["bot.py"]
+    for file, text in files.items():
+        own = "\n\ndef f(x):\n    return x > RISK_LIMIT\n" if "LIMIT = " in text else ""
+        write(tmp_path, file, text + own)
+    place = "pack.bot" if name == "a package above the root" else "bot"
+    program = (
+        f"import sys; sys.path.insert(0, {folder!r})\nfrom {place} import allowed\nprint(allowed())\n"
+        "from paramstore import params\n"
+        "key = next(iter(params.keys('*')))\nwith params.override({key: 0.03}): print(allowed())"
+    )
+    call("scan", ".")
+    live = {site["file"]: site["liveness"] for site in plan_of(tmp_path)}
+    call("apply", "plan.yaml", "--write", status=0 if "live" in live.values() else 1)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    before = {"two stars": "0.05", "a star without the name": "0.05"}.get(name, "0.02")
+    assert done.stdout.splitlines()[:1] == [before], done.stderr
+    if name in FOLLOWS and len(live) == 1:
+        assert done.stdout.splitlines() == [before, "0.03"], done.stderr
+    elif name not in FOLLOWS:
+        assert "captured" in live.values()
+
+
 # -- copies --------------------------------------------------------------------------------------------
 
 WEIGHTS = "{'momentum': 0.5, 'funding': 0.3, 'volume': 0.2}"
@@ -154,7 +240,8 @@ def test_an_accepted_offer_makes_copies_one_parameter(copies: Path, call: Call) 
         and not (copies / "params" / "engine.yaml").exists()
     )
     call("scan", ".")  # what was moved keeps its key
-    assert {site["key"] for site in plan_of(copies) if "funding" in site["key"]} == {"signal_weights.funding"}
+    sites = json.loads(call("scan", ".", "--json").stdout)["sites"]
+    assert {site["key"] for site in sites if "funding" in site["key"]} == {"signal_weights.funding"}
     call("revert", "plan.yaml", "--write")
     assert {file: (copies / file).read_text() for file in COPIES} == COPIES
 
@@ -164,11 +251,33 @@ def test_the_answer_to_an_offer_survives_a_scan_and_a_new_copy_asks_again(copies
     call("scan", ".")
     assert [(offer["key"], offer["accept"]) for offer in load(copies)["shared"]] == [("signal_weights", True)]
     write(copies, "more.py", COPIES["learner.py"].replace("0.4", "0.6"))
-    call("scan", ".")
-    [offer] = load(copies)["shared"]
-    assert (offer["key"], offer["accept"], len(offer["of"])) == ("signal_weights", False, 4)
-    keys = {site["file"]: site["key"] for site in plan_of(copies) if site["key"].endswith("funding")}
+    sites = json.loads(call("scan", ".", "--json").stdout)["sites"]
+    offers = [(offer["key"], offer["accept"], len(offer["of"])) for offer in load(copies)["shared"]]
+    assert offers == [("signal_weights", False, 4), ("signal_weights", True, 3)]
+    keys = {site["file"]: site["key"] for site in sites if site["key"].endswith("funding")}
     assert keys["gate.py"] == "signal_weights.funding" and keys["more.py"] == "more.weights.funding"
+
+
+def test_an_accepted_offer_can_be_taken_back(copies: Path, call: Call) -> None:
+    accept_offer(copies, "signal_weights")
+    call("scan", ".")
+    data = load(copies)
+    data["shared"][0]["accept"] = False
+    save(copies, data)
+    call("apply", "plan.yaml", "--write")
+    assert 'params.section("gate.default_weights")' in (copies / "gate.py").read_text()
+
+
+def test_offers_that_could_not_be_applied_are_not_made(call: Call, tmp_path: Path) -> None:
+    one = "{'x_weight': 0.5, 'y_weight': 0.3, 'z_weight': 0.2}"
+    other = "{'z_weight': 0.2, 'y_weight': 0.3, 'x_weight': 0.5}"
+    reads = "\ndef f():\n    return WEIGHTS['low']['x_weight']\n"
+    write(tmp_path, "a.py", f"WEIGHTS = {{'low': {one}, 'high': {one.replace('0.5', '0.6')}}}\n{reads}")
+    write(tmp_path, "b.py", f"WEIGHTS = {{'low': {one}, 'high': {one.replace('0.5', '0.7')}}}\n{reads}")
+    write(tmp_path, "c.py", f"WEIGHTS = {one}\n\ndef f():\n    return WEIGHTS['x_weight']\n")
+    write(tmp_path, "d.py", f"WEIGHTS = {other}\n\ndef f():\n    return WEIGHTS['x_weight']\n")
+    call("scan", ".")
+    assert "shared" not in load(tmp_path)
 
 
 def test_copies_whose_values_were_edited_apart_are_refused(copies: Path, call: Call) -> None:

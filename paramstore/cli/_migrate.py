@@ -27,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from paramstore.migrate import Plan
     from paramstore.migrate._lint import Lint
+    from paramstore.migrate._plan import Place
 
 PLAN = click.argument("plan", metavar="PLAN")
 STYLES = {"yes": "", "review": "dim", "no": "dim"}
@@ -86,13 +87,15 @@ def _write(path: str, text: str) -> None:
     os.replace(temporary, path)
 
 
-def _show_plan(plan: Plan, done: set[tuple[str, str]], path: str) -> None:
+def _show_plan(plan: Plan, done: set[Place], path: str) -> None:
+    from paramstore.migrate._plan import place_of
+
     by_file: dict[str, list[dict[str, Any]]] = {}
     for site in plan.sites:
         by_file.setdefault(site["file"], []).append(site)
     for file, members in by_file.items():
         say(file, "bold")
-        rows = [Row(tuple(_cells(site, done)), STYLES[site["tier"]]) for site in members]
+        rows = [Row(tuple(_cells(site, place_of(site) in done)), STYLES[site["tier"]]) for site in members]
         table([">line", ">literal", "~key", "shape", "tier", "liveness", "move"], rows)
         say()
     for file, why in sorted(plan.skipped.items()):
@@ -104,7 +107,7 @@ def _show_plan(plan: Plan, done: set[tuple[str, str]], path: str) -> None:
     )
     if plan.shared:
         say(f"{count_of(len(plan.shared), 'set')} of copies: `shared` in {path} offers one key for each.")
-    is_moved = [(site["file"], site["key"]) in done for site in plan.sites]
+    is_moved = [place_of(site) in done for site in plan.sites]
     left = sum(site["accept"] and not gone for site, gone in zip(plan.sites, is_moved, strict=True))
     moved_text = f"{sum(is_moved)} moved already, " if any(is_moved) else ""
     if left:
@@ -115,10 +118,9 @@ def _show_plan(plan: Plan, done: set[tuple[str, str]], path: str) -> None:
         say(f"{moved_text}none accepted: set `accept: true` in {path} where a literal shall move.")
 
 
-def _cells(site: dict[str, Any], done: set[tuple[str, str]]) -> list[str]:
+def _cells(site: dict[str, Any], gone: bool) -> list[str]:
     literal = " ".join(site["literal"].split())
     short = literal if len(literal) <= 24 else f"{literal[:23]}…"
-    gone = (site["file"], site["key"]) in done
     place = [str(site["line"]), short, site["key"], site["shape"], site["tier"], site["liveness"]]
     return [*place, "moved" if gone else "yes" if site["accept"] else ""]
 
@@ -208,11 +210,16 @@ def verify(ctx: click.Context, plan: str, run: bool, learned: bool, as_json: boo
                 "proved": proof.proved,
                 "problems": proof.problems,
                 "changed": proof.changed,
+                "edited": proof.edited,
                 "probes": probes,
             }
         )
     else:
         _show_proof(proof.proved, proof.problems, probes, wrong)
+        if proof.edited:
+            say(
+                f"{count_of(len(proof.edited), 'file')} of these were edited since the move: their code of today is proved"
+            )
         if proof.changed and not learned:
             say(
                 "Values changed since the move: with --learned they are no fault; `revert` would write today's."
