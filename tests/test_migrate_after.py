@@ -309,3 +309,130 @@ def test_what_the_program_writes_to_only_starts_with_the_stores_value(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.stdout == "True\nTrue\nFalse\n", done.stderr
+
+
+# -- the way back, when things have changed --------------------------------------------------------------
+
+BACK = {  # source, what becomes of the moved text, what becomes of a value, and what is said or written
+    "a number glued to a keyword": (
+        "def f(risk):\n    if risk > 0.3: return-0.5\n",
+        None,
+        ("-0.5", 0.25),
+        "return 0.25",
+    ),
+    "a negative number under a power": (
+        "def f(decay_days):\n    return 0.5 ** decay_days\n",
+        None,
+        ("0.5", -0.5),
+        "(-0.5) ** decay_days",
+    ),
+    "an import taken out": (
+        "from base import MAX_RISK\n\ndef f(x):\n    return x > MAX_RISK\n",
+        ("from base import MAX_RISK\n", ""),
+        None,
+        "no longer has `MAX_RISK`",
+    ),
+    "an argument of that name": (
+        "from base import MAX_RISK\n\ndef f(x):\n    return x > MAX_RISK\n",
+        ("def f(x)", "def f(x, MAX_RISK=9)"),
+        None,
+        "has another `MAX_RISK` now",
+    ),
+    "a read of one's own": (
+        "def f(score):\n    return score > 0.35\n",
+        ("def f(", "def g():\n    return params.revision\n\ndef f("),
+        None,
+        "from paramstore import params",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BACK)
+def test_the_way_back_keeps_the_meaning(name: str, call: Call, tmp_path: Path) -> None:
+    text, edit, change, wanted = BACK[name]
+    write(tmp_path, "base.py", "MAX_RISK = 0.2\n\ndef g(x):\n    return x > MAX_RISK\n")
+    path = write(tmp_path, "bot.py", text)
+    call("scan", ".")
+    rewrite_plan(tmp_path, accept_what_is_live)
+    if change is not None:
+
+        def widen(site: Site) -> None:
+            site["minimum"], site["maximum"] = -1.0, 1.0
+
+        rewrite_plan(tmp_path, widen)
+    call("apply", "plan.yaml", "--write")
+    assert "params.get(" in path.read_text()
+    if edit is not None:
+        path.write_text(path.read_text().replace(*edit))
+    if change is not None:
+        key = next(site["key"] for site in plan_of(tmp_path) if site["literal"] == change[0])
+        with ParamStore(tmp_path, environ={}).transaction(author="learner") as tx:
+            tx[key] = change[1]
+    before = path.read_text()
+    refused = wanted.startswith(("no longer", "has another"))
+    said = call("revert", "plan.yaml", "--write", status=int(refused)).output
+    assert wanted in (said if refused else path.read_text())
+    if refused:
+        assert path.read_text() == before and "params.get" in (tmp_path / "base.py").read_text()
+
+
+def test_a_section_whose_entries_changed_in_the_store_is_not_put_back(call: Call, tmp_path: Path) -> None:
+    text = (
+        "EXIT_WEIGHTS = {'atr': 0.6, 'time': 0.3, 'pnl': 0.2}\n\ndef f():\n    return EXIT_WEIGHTS['atr']\n"
+    )
+    path = write(tmp_path, "bot.py", text)
+    call("scan", ".")
+    call("apply", "plan.yaml", "--write")
+    moved_text = path.read_text()
+    schema, values = tmp_path / "schemas" / "bot.schema.json", tmp_path / "params" / "bot.yaml"
+    data = json.loads(schema.read_text())
+    del data["properties"]["values"]["properties"]["exit_weights"]["properties"]["pnl"]
+    schema.write_text(json.dumps(data))
+    values.write_text(
+        "".join(line for line in values.read_text().splitlines(keepends=True) if "pnl" not in line)
+    )
+    assert "no longer in the store" in call("revert", "plan.yaml", "--write", status=1).output
+    assert path.read_text() == moved_text
+
+
+def test_a_learner_may_write_thirds_where_the_sum_is_one(call: Call, tmp_path: Path) -> None:
+    text = (
+        "EXIT_WEIGHTS = {'atr': 0.5, 'time': 0.3, 'pnl': 0.2}\n\ndef f():\n    return EXIT_WEIGHTS['atr']\n"
+    )
+    write(tmp_path, "bot.py", text)
+    call("scan", ".")
+    call("apply", "plan.yaml", "--write")
+    store = ParamStore(tmp_path, environ={})
+    with store.transaction(author="learner") as tx:
+        tx.propose("bot.exit_weights", dict.fromkeys(("atr", "time", "pnl"), 1 / 3))
+    assert store.get("bot.exit_weights.pnl") == 1 / 3
+
+
+def test_a_file_whose_reader_has_changed_waits_with_it(call: Call, tmp_path: Path) -> None:
+    base = write(tmp_path, "base.py", "MAX_RISK = 0.2\n\ndef g(x):\n    return x > MAX_RISK\n")
+    reader = write(
+        tmp_path, "bot.py", "from base import MAX_RISK\n\ndef f(score):\n    return score > 0.35, MAX_RISK\n"
+    )
+    call("scan", ".")
+    reader.write_text(reader.read_text() + "\n# later\n")
+    said = call("apply", "plan.yaml", "--write", status=1).output
+    assert "base.py holds a name that bot.py reads" in said and "MAX_RISK = 0.2" in base.read_text()
+
+
+SPOILED = {
+    "plan.yaml.applying": ["[]", "{}", '{"files": 3}', '{"files": [{}]}', '"x"', "[" * 100_000],
+    "plan.yaml.applied.json": [
+        "[]",
+        '{"applied": 1, "store": ".", "files": {"moved.py": 3}}',
+        '{"applied": 1, "store": ".", "files": {"moved.py": [{}]}}',
+        '{"applied": 1, "store": ".", "files": {"moved.py": [{"before": "", "after": "", "alias": "p", "edits": ["x"]}]}}',
+    ],
+}
+
+
+@pytest.mark.parametrize("file", SPOILED)
+def test_a_spoiled_record_or_marker_is_told(file: str, moved: Path, call: Call) -> None:
+    for text in SPOILED[file]:
+        (moved / file).write_text(text)
+        for command in (["verify", "plan.yaml"], ["revert", "plan.yaml"], ["apply", "plan.yaml"]):
+            assert call(*command, status=1).output.startswith("error: ")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from plan_file import MOVED, Call, Site, load, plan_of, rewrite_plan, save, write
+from plan_file import MOVED, Call, Site, accept_what_is_live, load, plan_of, rewrite_plan, save, write
 
 # -- other files ---------------------------------------------------------------------------------------
 
@@ -353,3 +353,58 @@ def test_a_field_of_the_wrong_kind_is_told_with_its_site(field: str, call: Call,
         words = [command, "plan.yaml"] if command == "apply" else [command, ".", "--plan", "plan.yaml"]
         said = call(*words, status=1).output
         assert "site 1" in said and f"`{field}`" in said
+
+
+LAYOUTS = {  # what a person's editor may do to a plan without changing what it says
+    "a comment in place of a field": ('  note: ""\n', '  # note: ""\n'),
+    "quoted names": ("  accept: true\n", '  "accept": true\n'),
+    "space before the colon": ("  accept: true\n", "  accept : true\n"),
+    "other line ends": ("\n", "\r\n"),
+    "trailing spaces": ("  accept: true\n", "  accept: true  \n"),
+    "yes": ("  accept: true\n", "  accept: yes\n"),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_plan_says_the_same_in_another_layout(name: str, call: Call, tmp_path: Path) -> None:
+    write(tmp_path, "moved.py", MOVED)
+    call("scan", ".")
+    wanted = call("apply", "plan.yaml").output
+    path = tmp_path / "plan.yaml"
+    text = path.read_bytes().decode()
+    path.write_bytes(text.replace(*LAYOUTS[name]).encode())
+    assert path.read_bytes() != text.encode()
+    assert call("apply", "plan.yaml").output == wanted
+
+
+@pytest.mark.parametrize("more", ["sites: []\n", 'root: "."\n'])
+def test_a_field_that_stands_twice_is_refused(more: str, call: Call, tmp_path: Path) -> None:
+    write(tmp_path, "moved.py", MOVED)
+    call("scan", ".")
+    with (tmp_path / "plan.yaml").open("a") as stream:
+        stream.write(more)
+    assert "duplicate" in call("apply", "plan.yaml", status=1).output.lower()
+
+
+def test_a_directory_and_a_comment_beyond_ascii_survive_any_reader(call: Call, tmp_path: Path) -> None:
+    write(
+        tmp_path, "b😀/moved.py", "MIN_SCORE = 0.3  # über \x7f 😀\n\ndef f(s):\n    return s > MIN_SCORE\n"
+    )
+    call("scan", ".")
+    rewrite_plan(tmp_path, accept_what_is_live)  # as YAML
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml", "--run")
+
+
+def test_a_ring_of_stars_is_scanned_at_once(call: Call, tmp_path: Path) -> None:
+    lines = "".join(f"from .m{i} import *\n" for i in range(16))
+    write(tmp_path, "pkg/__init__.py", lines)
+    for i in range(16):
+        write(tmp_path, f"pkg/m{i}.py", f"from . import *\nfrom .m{(i + 1) % 16} import *\n")
+    write(
+        tmp_path,
+        "main.py",
+        "from pkg import run_it\n\nMIN_SCORE = 0.3\n\ndef f(s):\n    return map(run_it, s), MIN_SCORE\n",
+    )
+    call("scan", ".")
+    assert [site["liveness"] for site in plan_of(tmp_path)] == ["live"]
