@@ -48,10 +48,9 @@ ENDS = {"LF": "\n", "CRLF": "\r\n", "CR": "\r"}
 TABS = {"spaces": "    ", "tab": "\t", "form feed": "\f    "}
 
 
-@pytest.mark.parametrize("tab", TABS)
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@pytest.mark.parametrize("final", [True, False])
+@pytest.mark.parametrize(("tab", "final"), [*((tab, True) for tab in TABS), ("spaces", False)])
 def test_every_byte_outside_the_planned_spans_stays(
     encoding: str, end: str, tab: str, final: bool, call: Call, tmp_path: Path
 ) -> None:
