@@ -1,0 +1,76 @@
+"""Is learning alive? Judged from the journal alone, with read counts and source code where they are given. Pure.
+
+Every rule and threshold is described in docs/doctor.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from paramstore._doctor_learners import learners
+from paramstore._doctor_params import Known, parameters
+from paramstore._doctor_report import Learner, Note, Parameter, Place, Report, Thresholds
+from paramstore._model import Entry, Spec
+
+__all__ = ["Learner", "Note", "Parameter", "Place", "Report", "Thresholds", "examine"]
+
+
+def examine(
+    entries: Sequence[Entry],
+    specs: Mapping[str, Spec],
+    values: Mapping[Place, Any],
+    now: float,
+    thresholds: Thresholds,
+    reads: Mapping[str, int] | None = None,
+    named_in_code: Collection[str] | None = None,
+    *,
+    read_since: float | None = None,
+) -> Report:
+    """Judge every learner and every parameter as of ``now`` (seconds since 1970).
+
+    ``entries`` are the journal's, oldest first, refusals included. ``values`` holds what is written, by key
+    and sorted context items. ``reads`` counts reads by key, since ``read_since`` (``None``: long enough);
+    ``named_in_code`` are the keys that the source names. Where one is ``None``, nothing is said of it.
+    """
+    standing = _standing(entries)
+    times = {id(entry): datetime.fromisoformat(entry.time).timestamp() for entry in standing}
+
+    def moment(entry: Entry) -> float:
+        return times[id(entry)]
+
+    freezes = _freezes(standing, now)
+
+    def frozen(key: str) -> str | None:
+        return next((by for pattern, by in freezes.items() if fnmatchcase(key, pattern)), None)
+
+    known = Known(now, thresholds, frozen, reads, read_since, named_in_code)
+    return Report(
+        now,
+        tuple(learners(standing, specs, lambda key: frozen(key) is not None, moment, now, thresholds)),
+        tuple(parameters(standing, specs, values, moment, known)),
+    )
+
+
+def _standing(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries that took place: not those that a later one takes back, nor that one."""
+    aborted = {entry.evidence.get("aborts") for entry in entries if entry.kind == "abort"}
+    return [entry for entry in entries if entry.kind != "abort" and entry.id not in aborted]
+
+
+def _freezes(entries: Sequence[Entry], now: float) -> dict[str, str]:
+    """Return who froze what, by pattern, as far as it holds at ``now``."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.kind in ("freeze", "unfreeze"):
+            found.pop(entry.details["pattern"], None)
+        if entry.kind == "freeze":
+            found[entry.details["pattern"]] = entry
+    return {pattern: entry.author for pattern, entry in found.items() if _holds(entry, now)}
+
+
+def _holds(freeze: Entry, now: float) -> bool:
+    until = freeze.details.get("until")
+    return until is None or datetime.fromisoformat(until).timestamp() > now
