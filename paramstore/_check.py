@@ -21,7 +21,7 @@ from paramstore._history import changes_between, flatten, replay, shaped
 from paramstore._init import create, values_text
 from paramstore._journal import without_aborted
 from paramstore._lock import WriteLock
-from paramstore._model import ABSENT, Change
+from paramstore._model import ABSENT, VALUELESS, Change
 from paramstore._schema import Schema
 from paramstore._schema_form import form_errors, read_schema
 from paramstore._state import Document, State
@@ -192,7 +192,7 @@ class Audit:
         last: int | None = None
         for record in self._records:
             where, revision = self._lines[record["id"]], record["revision"]
-            if last is not None and revision != last + 1:
+            if last is not None and revision != last + (record["kind"] not in VALUELESS):
                 self._add(
                     where[0], f"revision {revision} follows revision {last}: {_gap(last, revision)}", where[1]
                 )

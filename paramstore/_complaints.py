@@ -21,9 +21,9 @@ class Complaints:
         """Remember each new problem, since when it stands, and that it is to be logged once."""
         for file, message in state.problems.items():
             if self._known.get(file, ("", ""))[1] != message:
-                from paramstore._records import utc_now
+                from paramstore._clock import SYSTEM, utc_text
 
-                self._known[file] = utc_now(), message
+                self._known[file] = utc_text(SYSTEM.now()), message
                 self.unsaid.append((message, state.revision))
         for file in [file for file in self._known if file not in state.problems]:
             del self._known[file]

@@ -1,41 +1,77 @@
-"""Rules across parameters: sums and orders. Pure: values in, sentences out."""
+"""Rules across parameters: sums, linear limits and orders. Pure: values in, sentences out.
+
+Every constraint is a set of rows ``low <= sum of coefficient * value <= high``, which is what a projection
+takes (``rows``); checking values needs the sentence only (``violation``).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+from paramstore._exact import exact
 
 TOLERANCE = 1e-9  # what adding up a hundred decimal fractions can be off by, and far below any real weight
+KINDS = ("sum", "linear", "descending", "ascending")
 
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
     """One rule over ``paths`` (relative keys, in the order that the rule means).
 
-    ``sum``: the total equals ``equals``, or lies within ``minimum`` and ``maximum``. ``descending`` and
-    ``ascending``: each value is at most (at least) the one before; with ``strict`` never equal.
+    ``sum``: the total equals ``equals``, or lies within ``minimum`` and ``maximum``; ``linear``: the same of
+    the total of ``coefficients`` times values. ``descending`` and ``ascending``: each value is at most (at
+    least) the one before, by ``gap`` at least; with ``strict`` never equal.
     """
 
-    kind: Literal["sum", "descending", "ascending"]
+    kind: Literal["sum", "linear", "descending", "ascending"]
     paths: tuple[str, ...]
     strict: bool = False
     equals: float | None = None
     minimum: float | None = None
     maximum: float | None = None
+    gap: float = 0
+    coefficients: tuple[float, ...] = ()
 
     def __str__(self) -> str:
+        if self.kind == "linear":
+            terms = zip(self.coefficients, self.paths, strict=True)
+            return f"{' + '.join(f'{c:g} * {path}' for c, path in terms)}{self._limits(' ')}"
         names = ", ".join(self.paths) if len(self.paths) <= 6 else f"{self.paths[0]} … {self.paths[-1]}"
         if self.kind != "sum":
-            return f"{'strictly ' if self.strict else ''}{self.kind} {names}"
+            gap = f" by at least {self.gap:g}" if self.gap else ""
+            return f"{'strictly ' if self.strict else ''}{self.kind} {names}{gap}"
+        return f"sum of {names}{self._limits(' ')}"
+
+    def _limits(self, space: str) -> str:
         if self.equals is not None:
-            return f"sum of {names} equals {self.equals:g}"
+            return f"{space}equals {self.equals:g}"
         limits = [f"at least {self.minimum:g}"] if self.minimum is not None else []
         limits += [f"at most {self.maximum:g}"] if self.maximum is not None else []
-        return f"sum of {names} is {' and '.join(limits)}"
+        return f"{space}is {' and '.join(limits)}"
+
+    @property
+    def low(self) -> float | None:
+        """The least total of a sum or linear constraint."""
+        return self.equals if self.equals is not None else self.minimum
+
+    @property
+    def high(self) -> float | None:
+        """The largest total of a sum or linear constraint."""
+        return self.equals if self.equals is not None else self.maximum
+
+
+class Terms(NamedTuple):
+    """``low <= sum of coefficient * value <= high``, exact; ``None`` is no limit on that side."""
+
+    coefficients: Mapping[str, Decimal]
+    low: Decimal | None
+    high: Decimal | None
 
 
 def compile_constraint(raw: Mapping[str, Any], known: Iterable[str]) -> Constraint:
@@ -43,13 +79,15 @@ def compile_constraint(raw: Mapping[str, Any], known: Iterable[str]) -> Constrai
 
     Raises ``ValueError`` naming the pattern that matches nothing.
     """
-    kind = next(name for name in ("sum", "descending", "ascending") if name in raw)
+    kind = next(name for name in KINDS if name in raw)
     known = list(known)
     paths: list[str] = []
     for pattern in raw[kind]:
         found = [path for path in known if _matches(path, pattern)]
         if not found:
             raise ValueError(f"{pattern!r} matches no number below `values`")
+        if kind == "linear" and found != [pattern]:
+            raise ValueError(f"{pattern!r}: a linear constraint names each parameter")
         paths += [path for path in found if path not in paths]
     return Constraint(
         kind,  # type: ignore[arg-type]
@@ -58,6 +96,8 @@ def compile_constraint(raw: Mapping[str, Any], known: Iterable[str]) -> Constrai
         equals=raw.get("equals"),
         minimum=raw.get("minimum"),
         maximum=raw.get("maximum"),
+        gap=raw.get("gap", 0),
+        coefficients=tuple(raw["linear"].values()) if kind == "linear" else (),
     )
 
 
@@ -69,20 +109,66 @@ def _matches(path: str, pattern: str) -> bool:
 
 def violation(constraint: Constraint, values: Mapping[str, Any]) -> str | None:
     """Return what is wrong with ``values`` (relative keys) under ``constraint``, or ``None``."""
-    if constraint.kind == "sum":
-        return _sum_violation(constraint, math.fsum(values[path] for path in constraint.paths))
-    for first, second in pairwise(constraint.paths):
-        a, b = values[first], values[second]
-        wrong = a < b if constraint.kind == "descending" else a > b
-        if wrong or (constraint.strict and a == b):
-            must = "above" if constraint.kind == "descending" else "below"
-            return f"{first} = {a!r} must be {must}{'' if constraint.strict else ' or equal to'} {second} = {b!r}"
+    if constraint.kind in ("sum", "linear"):
+        return _total_violation(constraint, _total(constraint, values))
+    for first, second, _ in _steps(constraint, values):
+        must = "above" if constraint.kind == "descending" else "below"
+        by = f" by at least {constraint.gap:g}" if constraint.gap else ""
+        or_equal = "" if constraint.strict or constraint.gap else " or equal to"
+        return f"{first} = {values[first]!r} must be {must}{or_equal} {second} = {values[second]!r}{by}"
     return None
 
 
-def _sum_violation(constraint: Constraint, total: float) -> str | None:
-    low = constraint.equals if constraint.equals is not None else constraint.minimum
-    high = constraint.equals if constraint.equals is not None else constraint.maximum
+def excess(constraint: Constraint, values: Mapping[str, Any]) -> float:
+    """Return by how much ``values`` break ``constraint``; zero if they do not."""
+    if constraint.kind in ("sum", "linear"):
+        total = _total(constraint, values)
+        if _total_violation(constraint, total) is None:
+            return 0.0
+        low, high = constraint.low, constraint.high
+        return max(low - total if low is not None else 0.0, total - high if high is not None else 0.0)
+    return max((short for *_, short in _steps(constraint, values)), default=0.0)
+
+
+def rows(constraint: Constraint, unit: Mapping[str, Decimal]) -> Iterator[Terms]:
+    """Yield the rows that ``constraint`` is made of. ``unit`` gives each path's smallest step, by which values
+    that must differ do differ."""
+    if constraint.kind in ("sum", "linear"):
+        factors = constraint.coefficients or (1,) * len(constraint.paths)
+        low, high = constraint.low, constraint.high
+        yield Terms(
+            {path: exact(factor) for path, factor in zip(constraint.paths, factors, strict=True)},
+            None if low is None else exact(low),
+            None if high is None else exact(high),
+        )
+        return
+    for first, second in pairwise(constraint.paths):
+        upper, lower = (first, second) if constraint.kind == "descending" else (second, first)
+        gap = exact(constraint.gap)
+        if constraint.strict:
+            gap = max(gap, min(unit[first], unit[second]))
+        yield Terms({upper: Decimal(1), lower: Decimal(-1)}, gap, None)
+
+
+def _steps(constraint: Constraint, values: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """Yield the neighbours in an order that break it, and by how much."""
+    for first, second in pairwise(constraint.paths):
+        a, b = values[first], values[second]
+        rise = a - b if constraint.kind == "descending" else b - a
+        short = constraint.gap - rise
+        if short > (TOLERANCE if constraint.gap else 0) or (constraint.strict and rise == 0):
+            yield first, second, max(short, TOLERANCE)
+
+
+def _total(constraint: Constraint, values: Mapping[str, Any]) -> float:
+    if constraint.kind == "sum":
+        return math.fsum(values[path] for path in constraint.paths)
+    terms = zip(constraint.coefficients, constraint.paths, strict=True)
+    return math.fsum(factor * values[path] for factor, path in terms)
+
+
+def _total_violation(constraint: Constraint, total: float) -> str | None:
+    low, high = constraint.low, constraint.high
     if low is not None and total < low - TOLERANCE:
         return f"{constraint}, but it is {total:.12g}, {low - total:.6g} too little"
     if high is not None and total > high + TOLERANCE:

@@ -47,8 +47,17 @@ def refused(kind: type[BaseException]) -> Iterator[Refusal]:
         raise AssertionError(f"{kind.__name__} was not raised")
 
 
+_FREE: Json = {"learnable": True}
+
+
 def _weight(default: float) -> Json:
-    return {"type": "number", "minimum": 0.0, "maximum": 1.0, "default": default, "x-param": {"decimals": 4}}
+    return {
+        "type": "number",
+        "minimum": 0.0,
+        "maximum": 1.0,
+        "default": default,
+        "x-param": {**_FREE, "decimals": 4},
+    }
 
 
 def _namespace(properties: Json, constraints: list[Json], dimensions: Json) -> Json:
@@ -76,6 +85,7 @@ def _namespace(properties: Json, constraints: list[Json], dimensions: Json) -> J
 
 _LADDER: Json = {
     "type": "array",
+    "x-param": _FREE,
     "default": [[0.5, 2.0], [0.2, 1.0]],
     "items": {
         "type": "array",
@@ -90,22 +100,29 @@ _DIMENSIONS: Json = {"symbol": {"type": "string"}, "regime": {"enum": ["trend", 
 SCHEMAS: Mapping[str, Json] = {
     "gate": _namespace(
         {
-            "trades": {"type": "integer", "minimum": 1, "maximum": 500, "default": 30},
-            "on": {"type": "boolean", "default": True},
-            "style": {"enum": ["slow", "fast"], "default": "slow"},
+            "trades": {"type": "integer", "minimum": 1, "maximum": 500, "default": 30, "x-param": _FREE},
+            "on": {"type": "boolean", "default": True, "x-param": _FREE},
+            "style": {"enum": ["slow", "fast"], "default": "slow", "x-param": _FREE},
             "tiers": {
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {"high": _weight(0.5), "low": _weight(0.2)},
             },
             "ladder": _LADDER,
-            "table": {"type": "object", "default": {"a": 1.5}, "additionalProperties": {"type": "number"}},
+            "table": {
+                "type": "object",
+                "default": {"a": 1.5},
+                "additionalProperties": {"type": "number"},
+                "x-param": _FREE,
+            },
         },
         [{"descending": ["tiers.high", "tiers.low"], "strict": True}],
         {"regime": {"enum": ["trend", "chop"]}},
     ),
     "weights": _namespace(
-        {"a": _weight(0.5), "b": _weight(0.3), "c": _weight(0.2)}, [{"sum": ["*"], "equals": 1}], _DIMENSIONS
+        {"a": _weight(0.5), "b": _weight(0.3), "c": _weight(0.2)},
+        [{"sum": ["*"], "minimum": 0.8, "maximum": 1.4}],
+        _DIMENSIONS,
     ),
 }
 
@@ -255,7 +272,7 @@ class CommitContract(ContractTools):
         mine, theirs = self.stores()
         with refused(ValidationError), mine.transaction(author="contract") as tx:
             tx["gate.trades"] = 40
-            tx["weights.a"] = 0.6
+            tx["weights.a"] = 1.0
         assert [s.get("gate.trades") for s in (mine, theirs)] == [30, 30]
 
     def test_namespaces_change_together(self) -> None:
@@ -282,22 +299,30 @@ class CommitContract(ContractTools):
     def test_constraints_bind_the_outcome(self) -> None:
         store = self.store()
         with refused(ValidationError) as refusal:
-            self.set(store, {"weights.a": 0.6})
-        refusal.says("sum of a, b, c equals 1", "1.1", "Nothing was written; revision 0 stands.")
+            self.set(store, {"weights.a": 1.0})
+        refusal.says(
+            "sum of a, b, c is at least 0.8 and at most 1.4", "1.5", "Nothing was written; revision 0 stands."
+        )
         with refused(ValidationError) as refusal:
             self.set(store, {"gate.tiers.low": 0.5})
         refusal.says("tiers.high", "tiers.low")
         self.set(store, {"weights.a": 0.6, "weights.b": 0.2})
         with refused(ValidationError):  # a context that sets them all must satisfy them too
             self.set(store, {"weights.a": 0.6, "weights.b": 0.6, "weights.c": 0.6}, symbol="BTC")
+        with refused(ValidationError) as refusal:  # and one that sets some, with the rest from below
+            self.set(store, {"weights.a": 0.95}, symbol="ETH", regime="trend")
+        refusal.says("in {'symbol': 'ETH', 'regime': 'trend'}", "1.46")
+        with refused(ValidationError) as refusal:  # and a base value, in each context that it reaches
+            self.set(store, {"weights.c": 0.59})
+        refusal.says("in {'symbol': 'ETH'}", "1.41")
         assert store.revision == 1
 
     def test_a_number_stays_a_number_and_keeps_its_decimals(self) -> None:
         store = self.store()
-        result = self.set(store, {"weights.a": 1, "weights.b": 0, "weights.c": 0.00001})
-        assert repr([change.new for change in result.changes]) == "[1.0, 0.0, 0.0]"
-        assert (result.changes[2].requested, result.changes[2].bound_by) == (0.00001, "decimals")
-        assert repr(store.get("weights.a")) == "1.0"
+        result = self.set(store, {"weights.a": 1, "weights.b": 0, "weights.c": 0.30001}, symbol="BTC")
+        assert repr([change.new for change in result.changes]) == "[1.0, 0.0, 0.3]"
+        assert (result.changes[2].requested, result.changes[2].bound_by) == (0.30001, "decimals")
+        assert repr(store.get("weights.a", symbol="BTC")) == "1.0"
 
     def test_clamping_says_what_bound_it(self) -> None:
         store = self.store()
@@ -307,6 +332,63 @@ class CommitContract(ContractTools):
         assert (change.requested, change.new, change.bound_by) == (1000, 500, "maximum")
         recorded = store.history("gate.trades")[-1].changes[0]
         assert (recorded.requested, recorded.new, recorded.bound_by) == (1000, 500, "maximum")
+
+    def test_a_projection_is_exact_and_says_what_bound_it(self) -> None:
+        store = self.store()
+        with store.transaction(author="contract") as tx:
+            tx.propose("weights", {"a": 0.9, "b": 0.9}, on_violation="project")
+            assert tx["weights.a"] < 0.9
+        changes = {change.key: change for change in tx.commit_result.changes}
+        weights = [store.get(f"weights.{name}") for name in "abc"]
+        assert round(sum(weights), 4) <= 1.4 and changes["weights.a"].requested == 0.9
+        assert "sum of a, b, c" in str(changes["weights.a"].bound_by)
+        assert store.history("weights.a")[-1].changes[0] == changes["weights.a"]
+
+    # -- who may write ----------------------------------------------------------------------------
+
+    def test_a_freeze_is_obeyed_by_all_until_it_ends(self) -> None:
+        mine, theirs = self.stores()
+        mine.freeze("gate", author="person", reason="it loses money")
+        assert theirs.get("gate.trades") == 30
+        with refused(ValidationError) as refusal:
+            self.set(theirs, {"gate.trades": 40})
+        refusal.says(
+            "`gate.*` is frozen by person", "it loses money", "Nothing was written; revision 0 stands."
+        )
+        assert refusal.error.broken[0].rule == "freeze"
+        self.set(theirs, {"weights.a": 0.6})
+        assert [freeze.pattern for freeze in theirs.freezes()] == ["gate.*"]
+        theirs.unfreeze("gate", author="person")
+        self.set(mine, {"gate.trades": 40})
+        assert (mine.freezes(), theirs.get("gate.trades"), theirs.revision) == ((), 40, 2)
+
+    def test_a_refusal_is_recorded_and_takes_no_revision(self) -> None:
+        mine, theirs = self.stores()
+        with refused(ValidationError):
+            self.set(mine, {"gate.trades": 1000})
+        assert [entry.kind for entry in theirs.history()] == ["external"]
+        refusal = theirs.history("gate.trades", refused=True)[-1]
+        assert (refusal.kind, refusal.revision, refusal.changes) == ("refusal", 0, ())
+        broken = refusal.details["violations"][0]
+        assert (broken["key"], broken["rule"], broken["requested"]) == ("gate.trades", "maximum", 1000)
+
+    def test_a_forced_change_needs_a_reason_and_shows_itself(self) -> None:
+        mine, theirs = self.stores()
+        mine.freeze("*", author="person", reason="night")
+        with refused(ValidationError) as refusal, mine.transaction(author="person", force=True) as tx:
+            tx["gate.trades"] = 40
+        refusal.says("needs a reason")
+        with mine.transaction(author="person", force=True, reason="I know better") as tx:
+            tx["gate.trades"] = 40
+        entry = theirs.history()[-1]
+        assert (entry.details, entry.changes[0].overrode) == ({"forced": True}, ("freeze",))
+
+    def test_an_approval_records_what_stands(self) -> None:
+        store = self.store()
+        self.set(store, {"weights.a": 0.6})
+        entry = store.approve("weights.a", author="person", reason="it earned it")
+        assert (entry.kind, entry.revision) == ("approve", 1)
+        assert entry.details["baselines"] == [{"key": "weights.a", "value": 0.6}]
 
     def test_what_changes_nothing_commits_nothing(self) -> None:
         store = self.store()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from paramstore._values import freeze
@@ -46,6 +47,16 @@ def bare(value: Any) -> Any:
     if isinstance(value, str):
         return value if type(value) is str else str.__str__(value)
     return int(value) if isinstance(value, int) and type(value) not in (int, bool) else value
+
+
+def exact(number: float) -> Decimal:
+    """Return a number as what people read: 0.1 is one tenth, not the binary fraction next to it."""
+    return Decimal(number) if type(number) is int else Decimal(repr(float(number)))
+
+
+def digits(number: float) -> int:
+    """Return how many digits behind the point a number is written with."""
+    return max(0, -int(exact(number).normalize().as_tuple().exponent))
 
 
 def _kind(value: Any) -> str:

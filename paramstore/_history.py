@@ -20,16 +20,16 @@ def replay(records: Iterable[Mapping[str, Any]], until: int | None = None) -> Wr
     for record in records:
         if until is not None and record["revision"] > until:
             break
-        apply(written, record, "new")
+        apply(written, record)
     return written
 
 
-def apply(written: Written, record: Mapping[str, Any], side: str) -> None:
-    """Bring ``written`` to where it was after (``side`` is ``"new"``) or before (``"old"``) ``record``."""
+def apply(written: Written, record: Mapping[str, Any]) -> None:
+    """Bring ``written`` to where it was after ``record``."""
     for item in record["changes"]:
         place = item["key"], tuple(sorted(item.get("context", {}).items()))
-        if side in item:
-            written[place] = item[side]
+        if "new" in item:
+            written[place] = item["new"]
         else:
             written.pop(place, None)
 

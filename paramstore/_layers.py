@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from paramstore._values import Values, nearest
+from paramstore._values import Values, nearest, unknown_key
 from paramstore.errors import ContextError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from paramstore._state import Dimension, Document
@@ -82,3 +82,57 @@ def _allowed(value: Any, dimension: Dimension) -> bool:
         return any(type(value) is type(choice) and value == choice for choice in dimension.choices)
     kinds: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
     return type(value) is kinds.get(dimension.type, str)
+
+
+MOST_CONTEXTS = 20_000
+
+
+def matching_pattern(text: str, known: Iterable[str]) -> str:
+    """Return ``text`` as a pattern of full keys that matches something; a namespace or group stands for everything
+    in it. Raises ``UnknownParamError``."""
+    from fnmatch import fnmatchcase
+
+    known = list(known)
+    if isinstance(text, str) and text not in known and any(key.startswith(f"{text}.") for key in known):
+        return f"{text}.*"
+    if isinstance(text, str) and any(fnmatchcase(key, text) for key in known):
+        return text
+    raise unknown_key(text, known)
+
+
+def contexts(document: Document, paths: Iterable[str]) -> list[dict[str, Any]]:
+    """Return every context in which overrides may give ``paths`` (relative keys) values of their own: each set of
+    overrides that can apply together, by the dimensions that it names. The base, ``{}``, is left out.
+
+    Raises ``OverflowError`` beyond ``MOST_CONTEXTS``.
+    """
+    wanted = set(paths)
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for at, own in document.overrides:
+        if wanted.isdisjoint(own):
+            continue
+        for known in [{}, *found.values()]:
+            if all(known.get(name, value) == value for name, value in at.items()):
+                joined = {**known, **at}
+                found.setdefault(tuple(sorted(joined.items())), joined)
+        if len(found) > MOST_CONTEXTS:
+            raise OverflowError(len(found))
+    order = [dimension.name for dimension in document.dimensions]
+    return [{name: context[name] for name in order if name in context} for context in found.values()]
+
+
+def values_in(document: Document, context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all values of a namespace in ``context``, by relative key."""
+    values = dict(document.values)
+    for index in matching(document, context):
+        values.update(document.overrides[index][1])
+    return values
+
+
+def value_in(document: Document, path: str, context: Mapping[str, Any]) -> Any:
+    """Return the value of ``path`` that a read in ``context`` gives."""
+    if context:
+        for index in reversed(matching(document, context)):
+            if path in document.overrides[index][1]:
+                return document.overrides[index][1][path]
+    return document.values[path]

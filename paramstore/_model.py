@@ -11,11 +11,14 @@ from typing import Any, Literal
 
 from paramstore._values import ABSENT, Absent
 
-__all__ = ["ABSENT", "Absent", "Change", "CommitResult", "Entry", "Explanation", "FileChange", "Health", "Kind",
-           "LayerValue", "Problem", "Spec"]  # fmt: skip
+__all__ = ["ABSENT", "Absent", "Change", "CommitResult", "Entry", "Explanation", "FileChange", "Freeze", "Health", "Kind",
+           "LayerValue", "Problem", "Spec", "Violation"]  # fmt: skip
 
-Kind = Literal["commit", "external", "rollback", "freeze", "abort"]
+Kind = Literal["commit", "external", "rollback", "freeze", "unfreeze", "approve", "refusal", "abort"]
 Context = Mapping[str, Any]
+VALUELESS: frozenset[Kind] = frozenset(
+    {"freeze", "unfreeze", "approve", "refusal"}
+)  # have no revision of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Spec:
     ``type`` is the JSON Schema type. Bounds are inclusive and in ``unit``; ``None`` means none.
     ``decimals`` is the number of digits after the point that a commit keeps. ``max_step`` (in
     ``unit``), ``max_step_relative`` (fraction), ``cooldown_s`` (seconds), ``min_samples``,
-    ``owner`` and ``max_drift`` bind learners.
+    ``owner``, ``max_drift`` (in ``unit``) and ``evidence`` (names of required fields) bind learners; see ``_guards``.
     """
 
     key: str
@@ -45,6 +48,7 @@ class Spec:
     min_samples: int | None = None
     owner: str | None = None
     max_drift: float | None = None
+    evidence: tuple[str, ...] = ()
     dimensions: tuple[str, ...] = ()
 
 
@@ -53,7 +57,8 @@ class Change:
     """One value that a commit changed. ``old`` or ``new`` is ``ABSENT`` where there was, or is, none.
 
     ``requested`` is what the author asked for, ``new`` what was applied, and ``bound_by`` names
-    the rule that made them differ.
+    the rule that made them differ; where it let nothing change at all, ``new`` is ``old``.
+    ``overrode`` names the guards that a forced change broke.
     """
 
     key: str
@@ -62,11 +67,37 @@ class Change:
     context: Mapping[str, Any] = field(default_factory=dict)
     requested: Any = None
     bound_by: str | None = None
+    overrode: tuple[str, ...] = ()
 
     @property
     def applied(self) -> Any:
         """What was written: ``new`` by the name that learners know."""
         return self.new
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One rule that a request breaks. ``rule`` is its word in the schema, or ``constraint`` or ``freeze``;
+    ``allowed`` the inclusive limits for this key now (``None``: none on that side), where there are any;
+    ``text`` the whole sentence."""
+
+    key: str
+    rule: str
+    text: str
+    requested: Any = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+    allowed: tuple[Any, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Writes to keys that match ``pattern`` are refused. Times are UTC, ISO 8601; ``until`` ``None``: until unfrozen."""
+
+    pattern: str
+    author: str
+    reason: str
+    since: str
+    until: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +110,11 @@ class FileChange:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the journal. ``time`` is UTC, ISO 8601 with microseconds and ``Z``."""
+    """One line of the journal. ``time`` is UTC, ISO 8601 with microseconds and ``Z``.
+
+    Freezes, approvals and refusals change no value: their ``revision`` is the one that stood. ``details``
+    says what is particular to a kind (docs/formats.md). ``uptime`` is the boot and the seconds since it.
+    """
 
     revision: int
     id: str
@@ -90,12 +125,15 @@ class Entry:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
     files: Mapping[str, FileChange] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    uptime: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CommitResult:
     """What a transaction did. ``revision`` is the one that stands now; ``changes`` is empty when
-    nothing differed; ``dry_run`` says that nothing was written."""
+    nothing differed, and also holds what a rule kept as it was (``bound_by``); ``dry_run`` says that
+    nothing was written."""
 
     revision: int
     changes: tuple[Change, ...] = ()

@@ -17,9 +17,11 @@ SETTINGS_FILE = "paramstore.toml"
 class Options:
     """``journal``: directory of segments, or one ``.jsonl`` file, relative to the root. ``timeout_s``: how
     long a transaction waits for the lock. ``poll_s``: how often files are looked at for edits by hand.
-    ``author``: who the command line says it is."""
+    ``author``: who the command line says it is. ``read_counts``: whether reads are counted. ``doctor_…``: what
+    `paramstore doctor` goes by (docs/doctor.md)."""
 
-    __slots__ = ("author", "journal", "poll_s", "timeout_s")
+    __slots__ = ("author", "doctor_flips", "doctor_pinned", "doctor_refused", "doctor_silent_intervals", "doctor_sources",
+                 "doctor_stale_s", "journal", "poll_s", "read_counts", "timeout_s")  # fmt: skip
 
     def __init__(
         self,
@@ -27,11 +29,25 @@ class Options:
         timeout_s: float = 5.0,
         poll_s: float = 0.1,
         author: str | None = None,
+        read_counts: bool = False,
+        doctor_silent_intervals: float = 2.0,
+        doctor_stale_s: float = 604_800.0,
+        doctor_flips: int = 4,
+        doctor_pinned: int = 3,
+        doctor_refused: int = 5,
+        doctor_sources: tuple[str, ...] = (),
     ) -> None:
         self.journal = journal
         self.timeout_s = timeout_s
         self.poll_s = poll_s
         self.author = author
+        self.read_counts = read_counts
+        self.doctor_silent_intervals = doctor_silent_intervals
+        self.doctor_stale_s = doctor_stale_s
+        self.doctor_flips = doctor_flips
+        self.doctor_pinned = doctor_pinned
+        self.doctor_refused = doctor_refused
+        self.doctor_sources = doctor_sources
 
 
 def find_root(environ: Mapping[str, str], start: str | None = None) -> str:

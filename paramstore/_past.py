@@ -19,13 +19,22 @@ from paramstore.errors import InvalidFileError, UnknownRevisionError
 When = int | str | datetime
 
 
-def history(backend: Backend, key: str | None) -> list[Entry]:
-    """Return all entries, or those that touched ``key`` (a pattern) with only those changes."""
-    entries = [entry(record) for record in backend.records()]
+def history(backend: Backend, key: str | None, refused: bool = False) -> list[Entry]:
+    """Return all entries, or those that touched ``key`` (a pattern) with only those changes. Refusals touch nothing;
+    they are left out unless asked for."""
+    entries = [entry(r) for r in backend.records() if refused or r["kind"] != "refusal"]
     if key is None:
         return entries
     narrowed = [replace(e, changes=tuple(c for c in e.changes if fnmatchcase(c.key, key))) for e in entries]
-    return [e for e in narrowed if e.changes]
+    return [e for e in narrowed if e.changes or _concerns(e, key)]
+
+
+def _concerns(e: Entry, key: str) -> bool:
+    """Tell whether an entry without changes is about keys that match ``key``."""
+    if e.kind == "refusal":
+        return any(fnmatchcase(violation["key"], key) for violation in e.details.get("violations", ()))
+    pattern = e.details.get("pattern")
+    return pattern is not None and (fnmatchcase(key, pattern) or fnmatchcase(pattern, key))
 
 
 def pending(backend: Backend, state: State) -> tuple[Change, ...]:

@@ -3,21 +3,21 @@
 Format version 1. ``{"v":1,"revision":…,"id":…,"time":…,"kind":…,"author":…,"reason":…,"evidence":…,
 "changes":[{"key":…,"context":…,"old":…,"new":…,"requested":…,"bound_by":…}],"files":{path:{"before":…,
 "after":…}},"crc":"8 hex digits"}``. A change without ``old`` created the value, one without ``new``
-removed it. The checksum is the CRC-32 of all bytes of the line before ``,"crc"``.
+removed it. ``overrode`` in a change, ``details`` and ``uptime`` stand only where there are any. The checksum is the CRC-32 of all bytes of the line before ``,"crc"``.
 """
 
 from __future__ import annotations
 
-import time
 import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from paramstore._model import Change, Entry
+    from paramstore._model import Change, Entry, Violation
 
 VERSION = 1
+LONGEST_REQUEST = 20_000  # characters of a refused value: what is refused must not fill the disk
 _MARK = b',"crc":"'
 _TAIL = len(_MARK) + 8 + len('"}')
 
@@ -37,6 +37,23 @@ def change_data(change: Change) -> dict[str, Any]:
     if change.bound_by is not None:
         item["requested"] = thaw(change.requested)
         item["bound_by"] = change.bound_by
+    if change.overrode:
+        item["overrode"] = list(change.overrode)
+    return item
+
+
+def violation_data(violation: Violation) -> dict[str, Any]:
+    """Return a broken rule as the journal has it; what is no plain finite data is kept as Python writes it."""
+    from paramstore._exact import is_finite, show
+    from paramstore._values import thaw
+
+    asked = thaw(violation.requested)
+    item: dict[str, Any] = {"key": violation.key, "rule": violation.rule, "text": violation.text}
+    item["requested"] = asked if is_finite(asked) and len(repr(asked)) <= LONGEST_REQUEST else show(asked)
+    if violation.context:
+        item["context"] = dict(violation.context)
+    if violation.allowed is not None:
+        item["allowed"] = list(violation.allowed)
     return item
 
 
@@ -57,14 +74,12 @@ def encode(entry: Entry) -> tuple[dict[str, Any], bytes]:
         "changes": [change_data(change) for change in entry.changes],
         "files": {path: {"before": f.before, "after": f.after} for path, f in entry.files.items()},
     }
+    if entry.details:
+        body["details"] = dict(entry.details)
+    if entry.uptime is not None:
+        body["uptime"] = [entry.uptime[0], round(entry.uptime[1], 3)]
     text = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
     return body, text[:-1] + _MARK + b'%08x"}\n' % zlib.crc32(text[:-1])
-
-
-def utc_now() -> str:
-    """Return the time as entries hold it: UTC, ISO 8601, microseconds."""
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06d}Z"
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
@@ -96,6 +111,7 @@ def entry(record: dict[str, Any]) -> Entry:
             new=item.get("new", ABSENT),
             requested=item.get("requested", item.get("new", ABSENT)),
             bound_by=item.get("bound_by"),
+            overrode=tuple(item.get("overrode", ())),
         )
         for item in record["changes"]
     )
@@ -109,4 +125,6 @@ def entry(record: dict[str, Any]) -> Entry:
         evidence=record["evidence"],
         changes=changes,
         files={path: FileChange(**sums) for path, sums in record["files"].items()},
+        details=record.get("details", {}),
+        uptime=tuple(record["uptime"]) if "uptime" in record else None,
     )

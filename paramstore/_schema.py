@@ -56,6 +56,12 @@ class Schema:
     def _spec(self, path: str, leaf: Mapping[str, Any], dimensions: tuple[str, ...]) -> Spec:
         extra = dict(leaf.get("x-param", {}))
         kind = leaf.get("type") or type_name(leaf["enum"][0])
+        extra["evidence"] = tuple(extra.get("evidence", ()))
+        if kind not in ("number", "integer"):
+            for word in ("max_step", "max_step_relative", "max_drift"):
+                if word in extra:
+                    place = place_of(path, "x-param", word)
+                    raise SchemaError(self.file, f"`{word}` limits a number; this is {kind}", place=place)
         low, high = leaf.get("minimum"), leaf.get("maximum")
         if low is not None and high is not None and low > high:
             raise SchemaError(
@@ -157,6 +163,11 @@ class Schema:
             choices: Any = error.validator_value
             return f"is not one of {', '.join(map(repr, choices))}{where} ({unit}{self.file})"
         return f"breaks the rule `{error.validator}`{where}: {error.message} ({unit}{self.file})"
+
+    def exclusive_bounds(self, path: str) -> tuple[float | None, float | None]:
+        """Return the limits that a value must be above and below."""
+        leaf = self._leaves[path]
+        return leaf.get("exclusiveMinimum"), leaf.get("exclusiveMaximum")
 
     def broken_constraints(self, values: Mapping[str, Any]) -> list[str]:
         """Return a sentence for each constraint that complete ``values`` (relative keys) break."""

@@ -186,8 +186,8 @@ def _form_problem(error: JsonSchemaError) -> str:
         return f"`{error.absolute_path[-1]}` needs `type` or `enum`"
     if error.validator == "oneOf":
         return (
-            "a constraint is either `sum` with `equals`, `minimum` or `maximum`, or `descending`, or `ascending`, "
-            "these two with or without `strict`"
+            "a constraint is either `sum` or `linear` with `equals`, `minimum` or `maximum`, or `descending`, or "
+            "`ascending`, these two with or without `strict` and `gap`"
         )
     return str(error.message)
 

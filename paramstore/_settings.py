@@ -35,6 +35,20 @@ class Settings(BaseSettings):
     timeout_s: float = Field(_DEFAULT.timeout_s, gt=0, le=3600, description="Seconds to wait for the lock.")
     poll_s: float = Field(_DEFAULT.poll_s, ge=0.02, le=0.5, description="Seconds between looks at the files.")
     author: str | None = Field(_DEFAULT.author, min_length=1, description="Author of command-line changes.")
+    read_counts: bool = Field(_DEFAULT.read_counts, description="Whether reads are counted.")
+    doctor_silent_intervals: float = Field(
+        _DEFAULT.doctor_silent_intervals,
+        ge=1,
+        le=1000,
+        description="Usual intervals until a learner is silent.",
+    )
+    doctor_stale_s: float = Field(
+        _DEFAULT.doctor_stale_s, gt=0, le=1e9, description="Seconds without a change until a value is stale."
+    )
+    doctor_flips: int = Field(_DEFAULT.doctor_flips, ge=2, le=1000, description="Alternating changes.")
+    doctor_pinned: int = Field(_DEFAULT.doctor_pinned, ge=1, le=1000, description="Changes at a step limit.")
+    doctor_refused: int = Field(_DEFAULT.doctor_refused, ge=1, le=1000, description="Refusals in a row.")
+    doctor_sources: tuple[str, ...] = Field(_DEFAULT.doctor_sources, description="Folders with source code.")
 
     @field_validator("journal")
     @classmethod
@@ -42,6 +56,11 @@ class Settings(BaseSettings):
         if not value.strip() or value.strip("/") in (".", "params", "schemas"):
             raise ValueError("name a directory of its own, or a file that ends in .jsonl")
         return value
+
+    @field_validator("doctor_sources", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
     @classmethod
     def settings_customise_sources(
@@ -69,7 +88,7 @@ def load(root: str, environ: Mapping[str, str]) -> Options:
         settings = Settings(**{**_from_file(os.path.join(root, SETTINGS_FILE)), **chosen})
     except ValidationError as error:
         raise SettingsError("\n".join(map(_sentence, error.errors())) + "\nNothing was opened.") from None
-    return Options(settings.journal, settings.timeout_s, settings.poll_s, settings.author)
+    return Options(**{name: value for name, value in settings if name != "root"})
 
 
 def _from_file(path: str) -> dict[str, Any]:

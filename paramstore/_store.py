@@ -9,11 +9,13 @@ from _thread import RLock
 
 from paramstore import _environment
 from paramstore._bound import Bound
+from paramstore._clock import SYSTEM
 from paramstore._complaints import Complaints
 from paramstore._options import Options, check_root, find_root, needs_validation
 from paramstore._reads import Memo, Reader, Snapshot, matching_keys, reader_class
 from paramstore._values import require_known, unknown_key
 from paramstore._watch import Watcher
+from paramstore._writes import Writes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from paramstore._backends.base import Backend
+    from paramstore._clock import Clock
     from paramstore._live import Live
-    from paramstore._model import Change, CommitResult, Entry, Explanation, Health, Spec
+    from paramstore._model import Explanation, Health, Spec
+    from paramstore._read_counts import Tally
     from paramstore._section import Section
     from paramstore._state import State
     from paramstore._subscription import Callback, Subscription
@@ -31,16 +35,16 @@ if TYPE_CHECKING:
     from paramstore._values import Values
 
 
-class ParamStore(Reader):
+class ParamStore(Writes, Reader):
     """The parameters under ``root`` (a directory with ``params/`` and ``schemas/``).
 
     Without ``root``: ``PARAMSTORE_ROOT``, else the nearest such directory upward from the working
     directory. Nothing is read before the first use, which raises ``StoreNotFoundError``,
     ``InvalidFileError`` or ``SettingsError`` if there is no good state to serve. ``backend`` replaces
-    the files; ``environ`` stands in for ``os.environ``.
+    the files; ``environ`` stands in for ``os.environ``, ``clock`` for the machine's clock.
     """
 
-    __slots__ = ("_backend", "_bound", "_complaints", "_due", "_environ", "_environment", "_given", "_options", "_overrides",
+    __slots__ = ("_backend", "_bound", "_clock", "_complaints", "_due", "_environ", "_environment", "_given", "_options", "_overrides",
                  "_pending", "_root", "_sections", "_snapshot", "_subscribers", "_views", "_watcher", "lock")  # fmt: skip
 
     def __init__(
@@ -49,10 +53,12 @@ class ParamStore(Reader):
         *,
         backend: Backend | None = None,
         environ: Mapping[str, str] | None = None,
+        clock: Clock = SYSTEM,
     ) -> None:
         self._root = None if root is None else os.path.abspath(os.path.expanduser(os.fspath(root)))
         self._given = backend
         self._environ = os.environ if environ is None else environ
+        self._clock = clock
         self._start()
 
     def _start(self) -> None:
@@ -123,6 +129,8 @@ class ParamStore(Reader):
     def _serve(self, snapshot: Snapshot, flag: object) -> None:
         old = self._snapshot
         names = tuple(snapshot.state.dimensions())
+        if self._options.read_counts:
+            self._tally().adopt(snapshot)
         self.values = snapshot.values
         self.memo = Memo(snapshot, names, {})
         kind = reader_class(ParamStore, names)
@@ -158,7 +166,7 @@ class ParamStore(Reader):
                 from paramstore import _settings
 
                 self._options = _settings.load(root, self._environ)
-            self._backend = LocalBackend(root, self._options)
+            self._backend = LocalBackend(root, self._options, self._clock)
         return self._backend
 
     def _watch(self) -> None:
@@ -176,6 +184,8 @@ class ParamStore(Reader):
         program whose watcher is that never ends; so where nobody has, the next read looks instead.
         """
         backend, snapshot = self._backend, self._snapshot
+        if self._options.read_counts:
+            self._tally().flush_if_due()
         if "threading" in sys.modules:
             self._look_at_files()
             self._tell()
@@ -249,6 +259,11 @@ class ParamStore(Reader):
         return self._options
 
     @property
+    def clock(self) -> Clock:
+        """Where time comes from: dates of entries, cooldowns, ends of freezes."""
+        return self._open().clock
+
+    @property
     def revision(self) -> int:
         """The revision that a read would see now."""
         return self.newest()[1].revision
@@ -261,6 +276,17 @@ class ParamStore(Reader):
 
     def attach(self, view: Any) -> None:
         self._views[id(view)] = view
+        if self._options.read_counts:
+            self._tally().attach(view)
+
+    def _tally(self) -> Tally:
+        from paramstore._read_counts import tally_of
+
+        return tally_of(str(self.root))  # only a store in files has settings
+
+    def read_counts(self) -> dict[str, int]:
+        """Return how often each key was read, by all processes; empty unless ``read_counts`` is set (docs/doctor.md)."""
+        return self._tally().merged() if self.options.read_counts else {}
 
     def dimensions(self) -> list[str]:
         """Return the names of all declared dimensions."""
@@ -320,7 +346,7 @@ class ParamStore(Reader):
         from paramstore._explain import explain
 
         self._place(key)
-        last = next(iter(self.history(key)[-1:]), None)
+        last = next((entry for entry in reversed(self.history(key)) if entry.changes), None)
         layers = self._environment, self._overrides
         return explain(self.newest()[1], key, context, self.spec(key), layers, last)
 
@@ -382,32 +408,7 @@ class ParamStore(Reader):
         """End a subscription; once it has ended, nothing happens."""
         self._subscribers = [other for other in self._subscribers if other is not subscription]
 
-    # -- writes -----------------------------------------------------------------------------------
-
-    def transaction(
-        self,
-        *,
-        author: str,
-        reason: str = "",
-        evidence: Mapping[str, Any] | None = None,
-        expected_revision: int | None = None,
-        dry_run: bool = False,
-        timeout_s: float | None = None,
-    ) -> AbstractContextManager[Transaction]:
-        """Lock the store, let the block read and propose, then judge and commit everything at once.
-
-        Raises ``LockTimeoutError`` after ``timeout_s`` seconds (else the setting's), ``ConflictError`` when
-        ``expected_revision`` is past, ``ValidationError``, ``WriteError``: then, and when the block raises,
-        nothing was written. ``DurabilityUnknownError``: written, not confirmed.
-        """
-        return self._transaction(
-            timeout_s,
-            author=author,
-            reason=reason,
-            evidence=evidence,
-            expected_revision=expected_revision,
-            dry_run=dry_run,
-        )
+    # -- what a transaction needs -------------------------------------------------------------------
 
     def _transaction(self, timeout_s: float | None, **words: Any) -> AbstractContextManager[Transaction]:
         from paramstore._transaction import check_timeout, transaction
@@ -423,60 +424,6 @@ class ParamStore(Reader):
             if self._snapshot is not None and self._snapshot.revision < state.revision:
                 flag = self._open().signal()
                 self._adopt(state, flag)
-
-    def rollback(
-        self,
-        to: int | str,
-        *,
-        author: str,
-        reason: str = "",
-        keys: str | None = None,
-        dry_run: bool = False,
-        timeout_s: float | None = None,
-    ) -> CommitResult:
-        """Make a new revision with the values of revision or time ``to``; the journal is never rewritten.
-
-        ``keys`` limits it to a pattern. Parameters that did not exist then keep their values. Raises
-        what ``transaction`` raises: old values must satisfy today's rules.
-        """
-        from paramstore._past import rollback_requests
-
-        if keys is not None:
-            matching_keys(self.current()[1], keys)
-        words = {"author": author, "reason": reason or f"rollback to {to}", "kind": "rollback"}
-        with self._transaction(timeout_s, **words, dry_run=dry_run) as tx:
-            for key, context, value in rollback_requests(self._open(), to, keys, tx.state):
-                tx.request(key, value, context)
-        return tx.commit_result
-
-    # -- history ----------------------------------------------------------------------------------
-
-    def history(self, key: str | None = None) -> list[Entry]:
-        """Return the journal's entries, oldest first; with ``key`` (or a pattern), only what touched it."""
-        from paramstore._past import history
-
-        if key is not None and not any(sign in key for sign in "*?["):
-            self._place(key)
-        return history(self._open(), key)
-
-    def pending(self) -> tuple[Change, ...]:
-        """Return edits by hand that no entry records yet; the next transaction will record them."""
-        from paramstore._past import pending
-
-        return pending(self._open(), self.newest(files=True)[1].state)
-
-    def diff(self, a: int | str, b: int | str | None = None) -> tuple[Change, ...]:
-        """Return what changed from revision or time ``a`` to ``b`` (when not given: to what the files say now)."""
-        from paramstore._past import diff
-
-        return diff(self._open(), a, b, self.newest(files=b is None)[1].state)
-
-    def as_of(self, when: Any) -> Snapshot:
-        """Return the values as written at a revision (int) or time (``datetime`` or ISO text, UTC if it
-        names no zone). Raises ``UnknownRevisionError``."""
-        from paramstore._past import as_of
-
-        return as_of(self._open(), when, self.newest()[1].state)
 
     def reset(self) -> None:
         """Forget everything read, so that the next use opens the store anew. For tests and forked workers."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, get_args
 
 from paramstore._backends.base import Draft, Session
+from paramstore._clock import Clock
+from paramstore._evidence import Evidence, checked
+from paramstore._guards import EVERY_GUARD, GUARDS, Asker, next_steps
 from paramstore._history import changes_between, flatten
 from paramstore._layers import check_context, context_values
-from paramstore._model import ABSENT, Change, CommitResult, Kind
-from paramstore._rules import OnViolation, Request, broken_constraints, judge_request
+from paramstore._ledger import Ledger
+from paramstore._model import ABSENT, Change, CommitResult, Entry, Kind, Violation
+from paramstore._records import violation_data
+from paramstore._rules import OnViolation, Request, judge_all
 from paramstore._state import Document, State, split_key
-from paramstore._values import unknown_key
+from paramstore._values import same, unknown_key
 from paramstore.errors import ConflictError, ParamstoreError, ValidationError
 
 
@@ -61,9 +65,10 @@ class Transaction:
         *,
         author: str,
         reason: str = "",
-        evidence: Mapping[str, Any] | None = None,
+        evidence: Evidence | Mapping[str, Any] | None = None,
         expected_revision: int | None = None,
         dry_run: bool = False,
+        force: bool = False,
         kind: Kind = "commit",
     ) -> None:
         self._session = session
@@ -77,8 +82,9 @@ class Transaction:
         self._ended = False
         self.author = author
         self.reason = reason
-        self.evidence = dict(evidence or {})
+        self.force = force
         self._check_words()
+        self.evidence = checked(evidence, self._stands())
         if expected_revision is not None and expected_revision != self.revision:
             raise ConflictError(
                 f"Revision {expected_revision} was expected, but {self.revision} stands: someone committed or edited "
@@ -115,10 +121,15 @@ class Transaction:
         document, path = self._find(key)
         at = self._context(context)
         self._read.add(key)
-        if key in self._asked:
-            mine = [request for request in self._requests.values() if request.key == key]
-            asked = [(path, r.context, r.value) for r in mine if r.context or r.value is not ABSENT]
-            document = document.with_values(asked, ABSENT, "")
+        if any(request.on_violation != "reject" for request in self._requests.values()):
+            asked = [
+                (c.key, c.context, c.new) for c in self._judge()
+            ]  # what they come to depends on all of them
+        else:
+            asked = [(r.key, r.context, r.value) for r in self._requests.values() if r.key == key]
+        places = [(split_key(k)[1], at, v) for k, at, v in asked if k == key and (at or v is not ABSENT)]
+        if places:
+            document = document.with_values(places, ABSENT, "")
         return context_values({document.namespace: document}, at).get(key, document.values[path])
 
     def set(self, key: str, value: Any, on_violation: OnViolation = "reject", **context: Any) -> None:
@@ -134,33 +145,72 @@ class Transaction:
     ) -> None:
         """Ask for several values below ``prefix`` at once (keys relative to it, nested or dotted).
 
-        ``on_violation``: ``"reject"`` refuses the whole transaction when a bound is broken, ``"clamp"``
-        moves each value to its nearest bound. Constraints are never bent.
+        ``on_violation``: ``"reject"`` refuses the whole transaction when a rule is broken. ``"clamp"`` moves each
+        value to its nearest limit (bounds, steps, drift), in the schema's digits; constraints are never bent.
+        ``"project"`` takes the nearest values (least squares) that satisfy limits and constraints together,
+        sums exact in decimal; what is below ``prefix`` but not in ``values`` may move to make room. A value
+        that is frozen or cooling down stays, and the others move around it. ``commit_result.changes`` says
+        per key what was requested, what was applied, and which rule made them differ.
         """
+        self._propose(prefix, prefix, values, on_violation, context)
+
+    def _propose(
+        self,
+        group: str,
+        prefix: str,
+        values: Mapping[str, Any],
+        on_violation: OnViolation,
+        context: Mapping[str, Any],
+    ) -> None:
+        if not isinstance(values, Mapping):
+            raise ValidationError(
+                [f"propose takes a mapping of keys to values, not {values!r}."], self._stands()
+            )
         for name, value in values.items():
             key = f"{prefix}.{name}" if prefix else name
             if isinstance(value, Mapping) and not self._is_parameter(key):
-                self.propose(key, value, on_violation, **context)
+                self._propose(group, key, value, on_violation, context)
             else:
-                self.set(key, value, on_violation, **context)
+                self._ask(key, value, on_violation, context, group)
 
     def request(self, key: str, value: Any, context: Mapping[str, Any]) -> None:
         """Ask for ``value`` (``ABSENT`` removes) in a context given as a mapping."""
         self._ask(key, value, "reject", context)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the journal says of the past."""
+        return self._session.ledger
+
+    @property
+    def clock(self) -> Clock:
+        """Where this store's time comes from."""
+        return self._session.clock
+
+    def record(self, kind: Kind, details: Mapping[str, Any]) -> Entry:
+        """Write an entry that changes no value, at once."""
+        return self._session.commit(Draft(kind, self.author, (), self.reason, self.evidence, details))[1]
 
     # -- how it ends ------------------------------------------------------------------------------
 
     def finish(self) -> State | None:
         """Judge and commit everything. Returns the new state, or ``None`` when nothing was written.
 
-        Raises ``ValidationError`` with all violations, and whatever ``Session.commit`` raises.
+        Raises ``ValidationError`` with all violations, which the journal then holds as a refusal, and whatever
+        ``Session.commit`` raises.
         """
         for _ in range(RETRIES):
-            changes = self._judge()
-            if self._dry_run or not changes:
+            try:
+                changes = self._judge()
+            except ValidationError as error:
+                self._record_refusal(error.broken)
+                raise
+            if self._dry_run or all(same(change.old, change.new) for change in changes):
+                self._record_refusal([_bent(change) for change in changes])
                 self._result = CommitResult(self.revision, changes, self._dry_run)
                 return None
-            draft = Draft(self._kind, self.author, changes, self.reason, self.evidence)
+            details = {"forced": True} if self.force else {}
+            draft = Draft(self._kind, self.author, changes, self.reason, self.evidence, details)
             try:
                 state, entry = self._session.commit(draft)
             except ConflictError as conflict:
@@ -172,6 +222,16 @@ class Transaction:
             f"The files were saved by someone else {RETRIES} times in a row. Nothing was written by this transaction; "
             f"revision {self.revision} stands. Try again when they are done."
         )
+
+    def _record_refusal(self, broken: Sequence[Violation]) -> None:
+        """Leave a line of what was refused, or let nothing change: a learner that fails must not fail unseen."""
+        session = self._session
+        if self._dry_run or not broken or not session.ledger.may_record(self.author, session.clock.now()):
+            return
+        details = {"violations": [violation_data(violation) for violation in broken]}
+        draft = Draft("refusal", self.author, (), self.reason, self.evidence, details)
+        with suppress(OSError, ParamstoreError):  # the refusal itself is what the author has to hear of
+            session.commit(draft)
 
     def _rebase(self, conflict: ConflictError) -> None:
         """Go on from an edit by hand that came in between, unless it touches what this author looked at."""
@@ -187,33 +247,33 @@ class Transaction:
             ) from conflict
 
     def _judge(self) -> tuple[Change, ...]:
-        changes: list[Change] = []
-        problems: list[str] = []
-        for request in self._requests.values():
-            document, _ = self._find(request.key)
-            schema = self._session.schema(document.namespace)
-            change, wrong = judge_request(schema, document, request)
-            problems += wrong
-            if change is not None:
-                changes.append(change)
-        if not problems:
-            problems = self._broken(changes)
-        if problems:
-            raise ValidationError([f"{problem}." for problem in problems], self._stands())
+        requests = list(self._requests.values())
+        for request in requests:
+            self._find(request.key)  # the file may have been broken since
+        changes, broken = judge_all(
+            requests, self._session.state.documents, self._session.schema, self._asker()
+        )
+        if broken:
+            raise ValidationError(
+                [violation.text for violation in broken],
+                self._stands(),
+                broken=broken,
+                next_step=next_steps([violation.rule for violation in broken]),
+            )
         return tuple(changes)
 
-    def _broken(self, changes: list[Change]) -> list[str]:
-        problems: list[str] = []
-        for name in dict.fromkeys(split_key(change.key)[0] for change in changes):
-            schema = self._session.schema(name)
-            if not schema.constraints:
-                continue
-            mine = [change for change in changes if split_key(change.key)[0] == name]
-            places = [(split_key(change.key)[1], change.context, change.new) for change in mine]
-            document = self._session.state.documents[name].with_values(places, ABSENT, "")
-            touched = {_place(change.context): change.context for change in mine}
-            problems += broken_constraints(schema, document, touched.values())
-        return problems
+    def _asker(self) -> Asker:
+        session = self._session
+        exempt = EVERY_GUARD if self.force else GUARDS if self._kind == "rollback" else frozenset()
+        return Asker(
+            self.author,
+            self.evidence,
+            session.ledger,
+            session.clock.now(),
+            session.clock.uptime(),
+            exempt,
+            self.force,
+        )
 
     # -- small things -----------------------------------------------------------------------------
 
@@ -247,7 +307,9 @@ class Transaction:
         """Refuse whatever comes after the block: the lock is no longer held."""
         self._ended = True
 
-    def _ask(self, key: str, value: Any, on_violation: OnViolation, context: Mapping[str, Any]) -> None:
+    def _ask(
+        self, key: str, value: Any, on_violation: OnViolation, context: Mapping[str, Any], group: str = ""
+    ) -> None:
         if self._ended:
             raise ParamstoreError(
                 "This transaction has ended, so the change would go nowhere. Nothing was written; open another one."
@@ -277,7 +339,7 @@ class Transaction:
                 )
         at = check_context(context, own)  # another namespace may allow other values for the dimension
         self._asked.add(key)
-        self._requests[key, _place(at)] = Request(key, at, value, on_violation)
+        self._requests[key, _place(at)] = Request(key, at, value, on_violation, group)
 
     def _check_words(self) -> None:
         if not isinstance(self.author, str) or not self.author.strip():
@@ -286,14 +348,19 @@ class Transaction:
             )
         if not isinstance(self.reason, str):
             raise ValidationError([f"reason must be text, not {self.reason!r}."], self._stands())
-        if not self.evidence:
-            return
-        try:
-            json.dumps(self.evidence, allow_nan=False)
-        except (TypeError, ValueError, RecursionError) as error:
+        if self.force and not self.reason.strip():
             raise ValidationError(
-                [f"evidence must be plain finite JSON data: {error}."], self._stands()
-            ) from None
+                [
+                    "A forced change needs a reason: it passes the limits that bind learners, and the journal says why."
+                ],
+                self._stands(),
+            )
+
+
+def _bent(change: Change) -> Violation:
+    """Say of a value that stayed as it was which rule kept it."""
+    text = f"`{change.key}` stays as it is: {change.requested!r} was asked for, {change.bound_by} allows no change."
+    return Violation(change.key, str(change.bound_by), text, change.requested, change.context)
 
 
 def _place(context: Mapping[str, Any]) -> At:

@@ -26,6 +26,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
 __all__ = [
     "ConflictError",
@@ -139,12 +140,17 @@ class JournalError(InvalidFileError):
 
 
 class ValidationError(ParamstoreError, ValueError):
-    """Proposed values break rules. ``violations`` lists every one, each a full sentence."""
+    """Proposed values break rules. ``violations`` lists every one, each a full sentence; ``broken`` holds them with
+    key, rule, requested and allowed value (``Violation``), where they are about parameters."""
 
-    def __init__(self, violations: Iterable[str], stands: str = "") -> None:
+    def __init__(
+        self, violations: Iterable[str], stands: str = "", *, broken: Iterable[Any] = (), next_step: str = ""
+    ) -> None:
         self.violations = tuple(violations)
+        self.broken = tuple(broken)
         separator = " " if len(self.violations) == 1 else "\n"
-        super().__init__(separator.join([*self.violations, *([stands] if stands else [])]))
+        end = " ".join(part for part in (stands, next_step) if part)
+        super().__init__(separator.join([*self.violations, *([end] if end else [])]))
 
 
 class UnknownRevisionError(ParamstoreError, LookupError):

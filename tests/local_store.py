@@ -18,9 +18,40 @@ def group(properties: Json, **more: Any) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "properties": properties, **more}
 
 
+def learnable(properties: Json) -> dict[str, Any]:
+    """Return the parameters with those declared learnable that say nothing of it: anyone may write them."""
+    found = {}
+    for name, node in properties.items():
+        if "properties" in node and "x-param" not in node:
+            found[name] = {**node, "properties": learnable(node["properties"])}
+        else:
+            found[name] = {**node, "x-param": {"learnable": True, **node.get("x-param", {})}}
+    return found
+
+
+def free_for_all(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return a store's files with its schemas rid of what binds learners: for tests that are about something else."""
+    return {name: _freed(raw) if name.endswith(".json") else raw for name, raw in files.items()}
+
+
+def _freed(raw: bytes) -> bytes:
+    content = json.loads(raw)
+
+    def free(node: Any) -> None:
+        for child in node.values():
+            if isinstance(child, dict):
+                free(child)
+        if "x-param" in node:
+            kept = {name: node["x-param"][name] for name in ("unit", "decimals") if name in node["x-param"]}
+            node["x-param"] = {**kept, "learnable": True}
+
+    free(content["properties"]["values"])
+    return json.dumps(content).encode()
+
+
 def schema(properties: Json, dimensions: Json | None = None, constraints: Any = ()) -> dict[str, Any]:
     """Return a namespace's schema with these parameters, dimensions and constraints."""
-    parts: dict[str, Any] = {"schema": {"const": 1}, "values": group(properties)}
+    parts: dict[str, Any] = {"schema": {"const": 1}, "values": group(learnable(properties))}
     if constraints:
         parts["values"]["x-constraints"] = list(constraints)
     if dimensions is not None:

@@ -181,7 +181,11 @@ def test_wrong_values_are_refused_and_nothing_is_written(
     with pytest.raises(ValidationError) as caught:
         commit(params, {"other.x": 2.0, key: value})
     says(caught.value, *words, "schemas/risk.schema.json", "Nothing was written; revision 1 stands.")
-    assert files(root) == before
+    journal = [name for name in before if "journal" in name]
+    after = files(root)
+    assert all(after[name].startswith(before[name]) for name in journal)  # where the refusal is recorded
+    assert {**after, **{name: before[name] for name in journal}} == before
+    assert params.history(refused=True)[-1].kind == "refusal"
     assert (params.get("other.x"), params.get("risk.fraction"), params.revision) == (1.0, 0.1, 1)
 
 
@@ -217,7 +221,7 @@ def test_the_message_is_the_one_that_was_promised(params: ParamStore) -> None:
         commit(params, {"risk.fraction": 0.35})
     assert str(caught.value) == (
         "`risk.fraction` = 0.35 is above its maximum 0.25 (fraction of equity; schemas/risk.schema.json). "
-        "Nothing was written; revision 0 stands."
+        "Nothing was written; revision 0 stands. Next: ask for a value within bounds."
     )
 
 

@@ -82,7 +82,7 @@ class Place:
         return result
 
     def commit(self, **values: float) -> None:
-        with ParamStore(self.root, environ={}).transaction(author="me") as tx:
+        with ParamStore(self.root, environ={}).transaction(author="me", force=True, reason="test") as tx:
             for key, value in values.items():
                 tx[key.replace("__", ".")] = value
 
@@ -576,7 +576,10 @@ def test_a_commit_during_the_audit_is_no_edit_by_hand(journalled: Place) -> None
 
 def test_a_journal_of_the_users_choice_is_audited(rates: Place) -> None:
     rates.write("paramstore.toml", 'journal = "logs/learning_audit.jsonl"\n')
-    assert rates.call("set", "win_rate.floor", "0.41", "--author", "me").exit_code == 0
+    assert (
+        rates.call("set", "win_rate.floor", "0.41", "--author", "me", "--force", "--reason", "r").exit_code
+        == 0
+    )
     rates.replace("logs/learning_audit.jsonl", '"revision":0', '"revision":5')
     result = rates.call("check")
     assert result.exit_code == 1 and "logs/learning_audit.jsonl:1: " in result.stdout

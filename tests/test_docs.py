@@ -52,19 +52,28 @@ def test_the_tour_of_the_readme_is_what_happens(tmp_path: Path) -> None:
             assert "Traceback" not in out, out
             ran += 1
         if kind == "console":
-            for step in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-                command, _, expected = step.partition("\n")
-                words = shlex.split(command)
-                assert words[0] == "paramstore"
-                out = run([sys.executable, "-m", "paramstore", *words[1:]], tmp_path)
-                assert normal(out) == normal(expected), f"$ {command}"
-                ran += 1
+            ran += hold_session(text, tmp_path)
     assert ran >= 12
 
 
-@pytest.mark.parametrize("file", ["docs/reading.md", "docs/writing.md"])
+def hold_session(text: str, folder: Path) -> int:
+    """Run each command of a terminal session and hold its output to what is shown; return how many there were."""
+    steps = re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]
+    for step in steps:
+        command, _, expected = step.partition("\n")
+        words = shlex.split(command)
+        assert words[0] == "paramstore"
+        out = run([sys.executable, "-m", "paramstore", *words[1:]], folder)
+        assert normal(out) == normal(expected), f"$ {command}"
+    return len(steps)
+
+
+@pytest.mark.parametrize("file", ["docs/reading.md", "docs/writing.md", "docs/guards.md"])
 def test_examples_of_the_reference_hold(file: str, tmp_path: Path) -> None:
     run([sys.executable, "-m", "paramstore", "init"], tmp_path)
+    for kind, session in blocks(file):
+        if kind == "console":
+            hold_session(session, tmp_path)
     text = "\n".join(code for kind, code in blocks(file) if kind == "python")
     names = {"params": ParamStore(tmp_path), "__name__": "__main__"}
     test = doctest.DocTestParser().get_doctest(text, names, file, file, 0)

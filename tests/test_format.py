@@ -206,7 +206,7 @@ def test_a_line_is_what_the_format_says(line: bytes) -> None:
 
 
 def test_an_old_store_goes_on(store: ParamStore, root: Path) -> None:
-    with store.transaction(author="someone", reason="today") as tx:
+    with store.transaction(author="someone", reason="today", force=True) as tx:
         tx["weights.liquidation"] = 0.55
         tx["weights.funding"] = 0.25
     assert (tx.commit_result.revision, ParamStore(root, environ={}).get("weights.funding")) == (9, 0.25)

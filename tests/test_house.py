@@ -20,10 +20,12 @@ PACKAGE = REPOSITORY / "paramstore"
 
 # Every module stands on one floor, and imports from its own floor or from below. A new module joins here.
 FLOORS: dict[str, tuple[str, ...]] = {
-    "0 ground": ("errors", "_model", "_options", "_state", "_values"),
+    "0 ground": ("errors", "_clock", "_model", "_options", "_state", "_values"),
     "1 rules": (
-        "_constraints", "_environment", "_exact", "_history", "_layers", "_records", "_rules", "_schema",
-        "_schema_form",
+        "_constraints", "_doctor", "_doctor_learners", "_doctor_params", "_doctor_report", "_doctor_rhythm", "_environment",
+        "_evidence", "_exact", "_guards", "_history", "_intervals", "_layers", "_ledger", "_project", "_project_active",
+        "_project_chain", "_project_grid", "_project_push", "_proposal", "_records", "_rules", "_schema", "_schema_form",
+        "_scorecard",
     ),
     "2 disk": ("_files", "_gate", "_generation", "_journal", "_lock", "_sidecar", "_yaml", "_yaml_edit"),
     "3 backends": (
@@ -31,12 +33,13 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_backends.local", "_backends.memory",
     ),
     "4 store": (
-        "_bound", "_check", "_complaints", "_explain", "_init", "_live", "_live_fields", "_override", "_past", "_reads", "_section",
-        "_settings", "_store", "_subscription", "_transaction", "_watch",
+        "_bound", "_check", "_complaints", "_explain", "_freezing", "_init", "_live", "_live_fields", "_override", "_past", "_plot",
+        "_read_counts", "_reads", "_section", "_settings", "_sources", "_store", "_subscription", "_transaction", "_watch",
+        "_writes",
     ),
     "5 doors": (
-        "", "__main__", "authoring", "_contract", "_contract_past", "_default", "cli", "cli._chart", "cli._migrate", "cli._output",
-        "cli._past", "cli._shared", "cli._show", "cli._tend", "cli._write", "_demo_bot", "demo", "testing",
+        "", "__main__", "authoring", "_contract", "_contract_past", "_default", "cli", "cli._chart", "cli._doctor", "cli._hold", "cli._migrate", "cli._output",
+        "cli._past", "cli._scorecard", "cli._shared", "cli._show", "cli._tend", "cli._write", "_demo_bot", "demo", "testing",
     ),
 }  # fmt: skip
 
@@ -45,6 +48,7 @@ DOORKEEPERS: dict[str, tuple[str, ...]] = {
     "click": ("cli",),
     "filelock": ("_lock",),
     "jsonschema": ("_schema", "_schema_form"),
+    "matplotlib": ("_plot",),
     "pydantic": ("_settings",),
     "pydantic_settings": ("_settings",),
     "pytest": ("testing",),

@@ -160,7 +160,7 @@ def test_a_new_namespace_works_at_once_and_keeps_the_rest(existing: list[str] | 
     assert {name: everything(Path.cwd())[name] for name in before} == before
     check = call_json("check")
     assert check == {"ok": True, "findings": []}
-    assert call("set", "exit_rules.example", "0.45", "--author", "me").exit_code == 0
+    assert call("set", "exit_rules.example", "0.45", "--force", "--reason", "a trial").exit_code == 0
     assert call("get", "exit_rules.example").stdout == "0.45\n"
 
 
@@ -170,7 +170,7 @@ def test_the_frame_says_what_to_edit_and_allows_an_override() -> None:
     assert values.startswith("# yaml-language-server: $schema=../schemas/exit_rules.schema.json\n")
     assert "NAME" not in values + Path("schemas/exit_rules.schema.json").read_text()
     assert "schemas/exit_rules.schema.json, which holds its bounds" in values
-    done = call("set", "exit_rules.example", "0.4", "--at", "symbol=BTCUSDT", "--author", "me")
+    done = call("set", "exit_rules.example", "0.4", "--at", "symbol=BTCUSDT", "--force", "--reason", "r")
     assert done.exit_code == 0
     assert call("get", "exit_rules.example", "--at", "symbol=BTCUSDT").stdout == "0.4\n"
 

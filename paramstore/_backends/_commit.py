@@ -18,17 +18,21 @@ from paramstore._backends._loader import Loader, Place, namespace_of
 from paramstore._backends._recovery import leftovers, recover
 from paramstore._backends._splice import splice
 from paramstore._backends.base import Draft
+from paramstore._clock import utc_text
 from paramstore._history import Written, apply, changes_between, flatten, shaped
 from paramstore._journal import START, Position
+from paramstore._ledger import Ledger
 from paramstore._lock import WriteLock
-from paramstore._model import ABSENT, Change, Entry, FileChange
+from paramstore._model import ABSENT, VALUELESS, Change, Entry, FileChange
 from paramstore._schema import Schema
 from paramstore._state import Document, State
+from paramstore._values import same
 from paramstore._yaml import YamlText
 from paramstore.errors import ConflictError, DurabilityUnknownError, InvalidFileError, WriteError
 
 if TYPE_CHECKING:
     from paramstore._backends.local import LocalBackend
+    from paramstore._clock import Clock
 
 
 SETTLE_S = 1.0  # how long a writer waits for a save in progress to end
@@ -42,6 +46,7 @@ class LocalWriter:
         self.position = START
         self.after: dict[str, str | None] = {}  # file -> hash that the journal last gave it
         self.written: Written = {}  # every value that the journal last gave; replaying it takes a while
+        self.ledger = Ledger()
         self.last: dict[str, Any] | None = None  # newest record
         self.texts: dict[str, YamlText] = {}  # by hash: what this process wrote, so that it need not parse
         self.state: State | None = None  # what this process last saw under the lock
@@ -64,7 +69,8 @@ class LocalWriter:
 
     def prepare(self, last: State | None) -> State:
         """Recover, load, and record edits by hand: the state that a transaction starts from."""
-        last = self.state if last is None else last
+        if last is None or (self.state is not None and self.state.position.is_after(last.position)):
+            last = self.state
         try:
             self._catch_up()
             self.state = self._record_strange(self._load(last))
@@ -85,19 +91,28 @@ class LocalWriter:
         if self._started and self._journal_file == self._segment() and self._is_published(self.position):
             return
         if not self._started or not backend.journal.holds(self.position):
-            self.position, self.after, self.written, self.last = START, {}, {}, None
-        records, end = backend.journal.read(self.position)
-        backend.journal.repair(end)
-        for record in records:
-            self.absorb(record)
-        self.position = end
-        published = self._is_published(end)
+            self._begin_anew()
+        backend.journal.repair(self._read_on())
+        published = self._is_published(self.position)
         if self._started and published:
             return
-        if self.last is not None and not published:  # else it took place, whatever was put back since
-            recover(self, self.last)
+        # if it was published it took place, whatever was put back since
+        if self.last is not None and not published and not recover(self, self.last):
+            self._begin_anew()  # what was taken back has left its traces
+            self._read_on()
         leftovers(self)
         self._started = True
+
+    def _begin_anew(self) -> None:
+        self.position, self.after, self.written, self.last = START, {}, {}, None
+        self.ledger = Ledger()
+
+    def _read_on(self) -> Position:
+        """Take note of what stands in the journal after what is known, and return where it ends."""
+        records, self.position = self.backend.journal.read(self.position)
+        for record in records:
+            self.absorb(record)
+        return self.position
 
     def _segment(self) -> _files.Identity | None:
         """Return the identity of the segment that this process wrote last, if it is still the last."""
@@ -114,7 +129,8 @@ class LocalWriter:
     def absorb(self, record: dict[str, Any]) -> None:
         """Take note of a record that stands."""
         self.last = record
-        apply(self.written, record, "new")
+        self.ledger.absorb(record)
+        apply(self.written, record)
         for file, sums in record["files"].items():
             self.after[file] = sums["after"]
 
@@ -154,7 +170,7 @@ class LocalWriter:
         entry = Entry(
             revision=0 if first else self.position.revision + 1,
             id=os.urandom(8).hex(),
-            time=_records.utc_now(),
+            **self.dated(),
             kind="external",
             author="external",
             reason="values before the first commit" if first else "edited outside a transaction",
@@ -175,6 +191,11 @@ class LocalWriter:
             state.problems,
         )
 
+    def dated(self) -> dict[str, Any]:
+        """Return when an entry is made: by the clock, and by the machine's uptime."""
+        clock = self.backend.clock
+        return {"time": utc_text(clock.now()), "uptime": clock.uptime()}
+
     # -- steps that recovery shares ---------------------------------------------------------------
 
     def append(self, entry: Entry) -> None:
@@ -184,23 +205,21 @@ class LocalWriter:
         self.absorb(record)
 
     def abort(self, record: Mapping[str, Any], why: str) -> None:
-        """Record that an entry did not take place; its revision is given back."""
+        """Record that an entry did not take place; its revision is given back. What was noted of it is forgotten by
+        reading the journal anew."""
         revision = record["revision"]
         entry = Entry(
-            revision,
-            os.urandom(8).hex(),
-            _records.utc_now(),
-            "abort",
-            "paramstore",
-            why,
-            {"aborts": record["id"]},
+            revision=revision,
+            id=os.urandom(8).hex(),
+            **self.dated(),
+            kind="abort",
+            author="paramstore",
+            reason=why,
+            evidence={"aborts": record["id"]},
         )
         _, line = _records.encode(entry)
         end = self.backend.journal.append(line, self.position, revision)
         self.position = Position(end.segment, end.offset, revision - 1, end.crc)
-        apply(self.written, record, "old")
-        for file, sums in record["files"].items():
-            self.after[file] = sums["before"]
 
     def abort_last(self, why: str) -> None:
         """Take back the entry just appended. Should even that fail, the next session starts from what
@@ -229,6 +248,14 @@ class LocalSession:
         self.lock = lock
         self.state = state
 
+    @property
+    def ledger(self) -> Ledger:
+        return self.writer.ledger
+
+    @property
+    def clock(self) -> Clock:
+        return self.writer.backend.clock
+
     def schema(self, namespace: str) -> Schema:
         try:
             return self.writer.backend.schema(namespace, self.state.documents[namespace].schema_digest)
@@ -252,15 +279,16 @@ class LocalSession:
 
     def _entry(self, draft: Draft, plans: list[_Plan]) -> Entry:
         entry = Entry(
-            revision=self.state.revision + 1,
+            revision=self.state.revision + (draft.kind not in VALUELESS),
             id=os.urandom(8).hex(),
-            time=_records.utc_now(),
+            **self.writer.dated(),
             kind=draft.kind,
             author=draft.author,
             reason=draft.reason,
             evidence=draft.evidence,
             changes=draft.changes,
             files={plan.file: FileChange(plan.document.digest, plan.after) for plan in plans},
+            details=draft.details,
         )
         for plan in plans:
             plan.temporary = temporary_name(plan.target, entry.id)
@@ -270,7 +298,8 @@ class LocalSession:
         """Splice the changes into each file's text, in memory."""
         by_namespace: dict[str, list[Change]] = {}
         for change in draft.changes:
-            by_namespace.setdefault(change.key.partition(".")[0], []).append(change)
+            if not same(change.old, change.new):  # else a rule kept it as it was, which is only recorded
+                by_namespace.setdefault(change.key.partition(".")[0], []).append(change)
         return [self._plan_file(name, changes) for name, changes in by_namespace.items()]
 
     def _plan_file(self, name: str, changes: list[Change]) -> _Plan:

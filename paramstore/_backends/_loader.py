@@ -33,6 +33,11 @@ class Place:
         self.journal = journal
         self.files = files
 
+    def is_after(self, other: Place) -> bool:
+        """Tell whether this was read at a later place in the journal."""
+        mine, theirs = self.journal, other.journal
+        return (mine.segment, mine.offset) > (theirs.segment, theirs.offset)
+
 
 class Loader:
     """Reads everything once. ``settled`` is false while a save or a commit is in the middle, ``moved`` is

@@ -55,12 +55,12 @@ class _File:
         return self.now == self.after and self.spare not in (None, self.before, self.after)
 
 
-def recover(writer: LocalWriter, record: Mapping[str, Any]) -> None:
-    """Finish or undo ``record``, the journal's last."""
+def recover(writer: LocalWriter, record: Mapping[str, Any]) -> bool:
+    """Finish or undo ``record``, the journal's last. Tells whether it stands."""
     from paramstore._backends._commit import sync_folders
 
     if record["kind"] == "external":
-        return
+        return True
     files = [_File(writer, file, sums, record["id"]) for file, sums in record["files"].items()]
     if any(file.displaced_save for file in files):
         _undo(files)
@@ -68,9 +68,11 @@ def recover(writer: LocalWriter, record: Mapping[str, Any]) -> None:
         _finish(files)
     sync_folders(file.target for file in files)
     files = [_File(writer, file, sums, record["id"]) for file, sums in record["files"].items()]
-    if not all(file.done for file in files):
+    stands = all(file.done for file in files)
+    if not stands:
         writer.abort(record, "the writer died before the values were in place")
     writer.publish()
+    return stands
 
 
 def _finish(files: list[_File]) -> None:

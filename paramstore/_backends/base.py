@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from paramstore._clock import Clock
+from paramstore._ledger import Ledger
 from paramstore._model import Change, Entry, Kind
 from paramstore._schema import Schema
 from paramstore._state import State
@@ -14,13 +16,15 @@ from paramstore._state import State
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A commit before it has a revision: checked changes, and who wants them and why."""
+    """An entry before it has a revision: checked changes, and who wants them and why. One without changes (a
+    freeze, an approval, a refusal) is recorded under the revision that stands."""
 
     kind: Kind
     author: str
     changes: tuple[Change, ...]
     reason: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Session(Protocol):
@@ -28,6 +32,14 @@ class Session(Protocol):
 
     @property
     def state(self) -> State: ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the journal says of the past, as guards need it."""
+
+    @property
+    def clock(self) -> Clock:
+        """Where entries get their time from."""
 
     def schema(self, namespace: str) -> Schema:
         """Return the schema that ``state`` was validated with."""
@@ -46,6 +58,10 @@ class Session(Protocol):
 
 class Backend(Protocol):
     """Where values live. Everything returned is immutable."""
+
+    @property
+    def clock(self) -> Clock:
+        """Where entries get their time from."""
 
     def signal(self) -> object:
         """Return an object whose truth turns true once a commit by anyone supersedes what a ``load``

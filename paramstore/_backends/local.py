@@ -10,6 +10,7 @@ import time
 
 from paramstore import _files
 from paramstore._backends._loader import Loader, NeedFiles, Place, apply_records
+from paramstore._clock import SYSTEM
 from paramstore._generation import Generation, Published, create
 from paramstore._journal import START, Journal, Position
 from paramstore._options import Options, is_root
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from paramstore._backends.base import Session
+    from paramstore._clock import Clock
     from paramstore._schema import Schema
 
 RUNTIME = ".paramstore"
@@ -31,9 +33,10 @@ SETTLE_S = 1.0  # how long a first load waits for a save or a commit in flight t
 class LocalBackend:
     """The files under ``root``; see ``base.Backend`` for what each method promises."""
 
-    def __init__(self, root: str, options: Options) -> None:
+    def __init__(self, root: str, options: Options, clock: Clock = SYSTEM) -> None:
         self.root = root
         self.options = options
+        self.clock = clock
         self.journal = Journal(os.path.join(root, options.journal))
         self.runtime = os.path.join(root, RUNTIME)
         self.generation_path = os.path.join(self.runtime, "generation")

@@ -10,8 +10,10 @@ from typing import Any
 
 from paramstore import _records
 from paramstore._backends.base import Draft
+from paramstore._clock import SYSTEM, Clock, utc_text
 from paramstore._history import changes_between, flatten
-from paramstore._model import ABSENT, Change, Entry
+from paramstore._ledger import Ledger
+from paramstore._model import ABSENT, VALUELESS, Change, Entry
 from paramstore._schema import Schema
 from paramstore._state import State
 from paramstore.errors import LockTimeoutError
@@ -22,8 +24,13 @@ class MemoryBackend:
     namespace without values starts from its defaults. Raises ``InvalidFileError`` for wrong input."""
 
     def __init__(
-        self, schemas: Mapping[str, Mapping[str, Any]], values: Mapping[str, Any] | None = None
+        self,
+        schemas: Mapping[str, Mapping[str, Any]],
+        values: Mapping[str, Any] | None = None,
+        clock: Clock = SYSTEM,
     ) -> None:
+        self.clock = clock
+        self.ledger = Ledger()
         self._schemas = {
             name: Schema(name, raw, f"schemas/{name}.schema.json") for name, raw in schemas.items()
         }
@@ -41,12 +48,13 @@ class MemoryBackend:
             Entry(
                 0,
                 "",
-                _records.utc_now(),
+                utc_text(clock.now()),
                 "external",
                 "external",
                 "values before the first commit",
                 {},
                 changes,
+                uptime=clock.uptime(),
             )
         )
 
@@ -85,16 +93,18 @@ class MemoryBackend:
         return self._state
 
     def commit(self, draft: Draft) -> tuple[State, Entry]:
-        revision = self._state.revision + 1
+        revision = self._state.revision + (draft.kind not in VALUELESS)
         entry = Entry(
             revision,
             os.urandom(8).hex(),
-            _records.utc_now(),
+            utc_text(self.clock.now()),
             draft.kind,
             draft.author,
             draft.reason,
             draft.evidence,
             draft.changes,
+            details=draft.details,
+            uptime=self.clock.uptime(),
         )
         self._note(entry)  # refuses evidence that is no plain data before anything changes
         documents = dict(self._state.documents)
@@ -116,6 +126,7 @@ class MemoryBackend:
         )  # through the line, so that what comes back is what a journal would hold
         assert record is not None
         self._records.append(record)
+        self.ledger.absorb(record)
 
     def records(self) -> list[dict[str, Any]]:
         return list(self._records)

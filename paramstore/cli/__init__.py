@@ -15,9 +15,12 @@ from typing import Any, NoReturn
 import click
 
 from paramstore import ParamStore, __version__
+from paramstore.cli._doctor import doctor
+from paramstore.cli._hold import approve, freeze, unfreeze
 from paramstore.cli._migrate import migrate
 from paramstore.cli._output import complain, put
 from paramstore.cli._past import diff, history
+from paramstore.cli._scorecard import scorecard_
 from paramstore.cli._show import explain, get, list_
 from paramstore.cli._tend import check, demo, init
 from paramstore.cli._write import rollback, set_
@@ -97,7 +100,11 @@ def cli(ctx: click.Context, root: str | None) -> None:
         put(ctx.get_help())
 
 
-for command in (get, set_, list_, explain, history, diff, rollback, check, init, demo, migrate):
+COMMANDS = (
+    get, set_, list_, explain, history, diff, scorecard_, rollback, freeze, unfreeze, approve, check, doctor, init, demo,
+    migrate,
+)  # fmt: skip
+for command in COMMANDS:
     cli.add_command(command)
 
 

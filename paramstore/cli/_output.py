@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from paramstore._model import ABSENT, Change, Entry
 from paramstore._records import change_data
-from paramstore._values import thaw
+from paramstore._values import same, thaw
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -181,6 +181,8 @@ def place_text(key: str, context: Mapping[str, Any]) -> str:
 
 def change_text(change: Change) -> str:
     """Write a change without its key: ``0.16 → 0.17``."""
+    if same(change.old, change.new):
+        return "stays as it is" if change.new is ABSENT else f"stays {value_text(change.new)}"
     if change.old is ABSENT:
         return f"set to {value_text(change.new)}"
     new = "removed" if change.new is ABSENT else value_text(change.new)
@@ -225,4 +227,5 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "reason": entry.reason,
         "evidence": dict(entry.evidence),
         "changes": [change_json(change) for change in entry.changes],
+        "details": dict(entry.details),
     }

@@ -10,6 +10,7 @@ import click
 from paramstore import ParamStore
 from paramstore._model import ABSENT, Change, Entry
 from paramstore.cli._chart import step_chart
+from paramstore.cli._hold import entry_summary
 from paramstore.cli._output import (
     Row,
     can_draw,
@@ -39,19 +40,20 @@ UNRECORDED = "not yet recorded: edited by hand"
 @click.argument("pattern", required=False, metavar="[KEY|PATTERN]")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N entries.")
 @click.option("--since", type=click.IntRange(min=0), metavar="REV", help="Only entries after revision REV.")
+@click.option("--refused", is_flag=True, help="Also what was refused, and by which rule.")
 @json_option
 @click.pass_obj
 def history(
-    store: ParamStore, pattern: str | None, limit: int | None, since: int | None, as_json: bool
+    store: ParamStore, pattern: str | None, limit: int | None, since: int | None, refused: bool, as_json: bool
 ) -> None:
-    """Show who changed what, when and why: one line per revision, the newest last.
+    """Show who changed what, when and why: one line per entry, the newest last.
 
     With a single KEY, its value over time is drawn as well. Edits by hand that no revision holds yet
     come at the very end.
     """
     chosen = pattern_of(store, pattern) if pattern else None
     with patience("reading the journal"):
-        entries = [e for e in store.history(chosen) if since is None or e.revision > since]
+        entries = [e for e in store.history(chosen, refused=refused) if since is None or e.revision > since]
         pending = [c for c in store.pending() if chosen is None or fnmatchcase(c.key, chosen)]
     entries = entries[-limit:] if limit is not None else entries
     if as_json:
@@ -69,12 +71,20 @@ def history(
 
 def _show_entries(entries: list[Entry], pending: list[Change], single: str | None) -> None:
     rows = [
-        Row((str(e.revision), time_text(e.time), e.kind, e.author, _summary(e.changes, single), e.reason))
+        Row((str(e.revision), time_text(e.time), _kind(e), e.author, _told(e, single), e.reason))
         for e in entries
     ]
     if pending:
         rows.append(Row(("", "", "", "", _summary(tuple(pending), single), UNRECORDED), "yellow"))
     table((">revision", "time", "kind", "~author", "~changes", "~reason"), rows)
+
+
+def _kind(entry: Entry) -> str:
+    return f"{entry.kind}, forced" if entry.details.get("forced") else entry.kind
+
+
+def _told(entry: Entry, single: str | None) -> str:
+    return _summary(entry.changes, single) if entry.changes else entry_summary(entry)
 
 
 def _summary(changes: tuple[Change, ...], single: str | None) -> str:

@@ -8,8 +8,7 @@ import click
 
 from paramstore import ParamStore
 from paramstore._environment import parse
-from paramstore._layers import check_context
-from paramstore._values import unknown_key
+from paramstore._layers import check_context, matching_pattern
 from paramstore.errors import ContextError
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -20,6 +19,9 @@ author_option = click.option(
     "--author", metavar="NAME", help="Who commits. Default: PARAMSTORE_AUTHOR, else the login name."
 )
 reason_option = click.option("--reason", default="", metavar="TEXT", help="Why; kept in the journal.")
+force_option = click.option(
+    "--force", is_flag=True, help="As a person: pass freezes and learners' limits. Needs --reason."
+)
 dry_run_option = click.option("--dry-run", is_flag=True, help="Judge and show, but write nothing.")
 timeout_option = click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0), metavar="S", help="Seconds to wait for the lock."
@@ -51,16 +53,7 @@ def pattern_of(store: ParamStore, text: str) -> str:
 
     Raises ``UnknownParamError`` when it can match nothing.
     """
-    known = store.keys()
-    if any(sign in text for sign in "*?["):
-        if not store.keys(text):
-            raise unknown_key(text, known)
-        return text
-    if text in known:
-        return text
-    if any(key.startswith(f"{text}.") for key in known):
-        return f"{text}.*"
-    raise unknown_key(text, known)
+    return matching_pattern(text, store.keys())
 
 
 def author_of(store: ParamStore, given: str | None) -> str:

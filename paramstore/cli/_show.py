@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import click
@@ -210,8 +211,9 @@ def explain(store: ParamStore, key: str, at: tuple[str, ...], as_json: bool) -> 
     with patience("reading the journal"):
         found = store.explain(key, **context)
         pending = [change for change in store.pending() if change.key == key]
+        frozen = [freeze for freeze in store.freezes() if fnmatchcase(key, freeze.pattern)]
     if as_json:
-        print_json(_explanation_json(found))
+        print_json({**_explanation_json(found), "frozen": [asdict(freeze) for freeze in frozen]})
         return
     say(f"{place_text(key, found.context)} = {value_text(found.value)}   (revision {found.revision})", "bold")
     if found.spec.description:
@@ -221,6 +223,9 @@ def explain(store: ParamStore, key: str, at: tuple[str, ...], as_json: bool) -> 
     say()
     for line in _rules(found.spec):
         say(line)
+    for freeze in frozen:
+        until = f" until {time_text(freeze.until)}" if freeze.until else ""
+        say(f"frozen by {freeze.author} {ago(freeze.since)}{until} ({freeze.pattern}): {freeze.reason}", "bold red")
     say()
     _show_last_change(found, pending)
 
@@ -253,6 +258,7 @@ def _rules(spec: Spec) -> Iterator[str]:
         "cooldown (s)": spec.cooldown_s,
         "least samples": spec.min_samples,
         "largest drift": spec.max_drift,
+        "evidence": ", ".join(spec.evidence) or None,
     }
     said = [f"{name} {value_text(limit)}" for name, limit in limits.items() if limit is not None]
     if spec.learnable:

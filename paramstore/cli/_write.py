@@ -16,6 +16,7 @@ from paramstore.cli._shared import (
     author_option,
     context_of,
     dry_run_option,
+    force_option,
     json_option,
     pattern_of,
     reason_option,
@@ -33,6 +34,7 @@ from paramstore.cli._shared import (
 @at_option
 @author_option
 @reason_option
+@force_option
 @dry_run_option
 @click.option("--expected-revision", type=click.IntRange(min=0), metavar="N", help="Refuse unless N stands.")
 @click.option("--unset", is_flag=True, help="Remove the values written for --at; give keys only.")
@@ -46,6 +48,7 @@ def set_(
     at: tuple[str, ...],
     author: str | None,
     reason: str,
+    force: bool,
     dry_run: bool,
     expected_revision: int | None,
     unset: bool,
@@ -54,7 +57,8 @@ def set_(
 ) -> None:
     """Change values in one transaction: all of them, or none.
 
-    With --at the values are written for exactly that context. A negative VALUE is written as it is.
+    With --at the values are written for exactly that context. A negative VALUE is written as it is. The limits that
+    bind learners bind this command as well, unless --force says that a person has decided.
     """
     _refuse_options(words)
     wanted = _removals(words, at) if unset else _pairs(words)
@@ -65,6 +69,7 @@ def set_(
         reason=reason,
         expected_revision=expected_revision,
         dry_run=dry_run,
+        force=force,
         timeout_s=timeout_s,
     ) as tx:
         for key, value in requests.items():
@@ -113,6 +118,7 @@ def _typed(store: ParamStore, key: str, text: Any) -> Any:
 @click.option("--keys", metavar="PATTERN", help="Only these parameters; a namespace stands for all in it.")
 @author_option
 @reason_option
+@force_option
 @dry_run_option
 @timeout_option
 @json_option
@@ -124,17 +130,22 @@ def rollback(
     keys: str | None,
     author: str | None,
     reason: str,
+    force: bool,
     dry_run: bool,
     timeout_s: float | None,
     as_json: bool,
 ) -> None:
-    """Make a new revision with the values of revision or time TO; history is never rewritten."""
+    """Make a new revision with the values of revision or time TO; history is never rewritten.
+
+    The limits that bind learners do not apply. What is frozen stays, unless --force is given.
+    """
     result = store.rollback(
         to,
         author=author_of(store, author),
         reason=reason,
         keys=pattern_of(store, keys) if keys is not None else None,
         dry_run=dry_run,
+        force=force,
         timeout_s=timeout_s,
     )
     _report(result, as_json)
@@ -153,6 +164,8 @@ def _report(result: CommitResult, as_json: bool) -> None:
 
 
 def _bound(change: Change) -> str:
+    if change.overrode:
+        return f" (forced past {', '.join(change.overrode)})"
     if change.bound_by is None:
         return ""
     return f" (bound by {change.bound_by}; {value_text(change.requested)} was asked for)"

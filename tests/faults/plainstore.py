@@ -34,7 +34,7 @@ def schema_of(name: str) -> dict[str, Any]:
         "maximum": BIG,
         "default": 0,
         "description": "A count.",
-        "x-param": {},
+        "x-param": {"learnable": True},
     }
     pace = {
         "type": "number",
@@ -42,7 +42,7 @@ def schema_of(name: str) -> dict[str, Any]:
         "maximum": 1,
         "default": 0.5,
         "description": "A pace.",
-        "x-param": {},
+        "x-param": {"learnable": True},
     }
     values = {
         "type": "object",

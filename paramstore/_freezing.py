@@ -1,0 +1,81 @@
+"""Freezes and approvals: entries of the journal that change no value, but who may change it and how far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from paramstore._clock import utc_text
+from paramstore._history import flatten
+from paramstore._layers import matching_pattern
+from paramstore._model import Entry
+from paramstore._transaction import Transaction
+from paramstore._values import same, thaw
+from paramstore.errors import ValidationError
+
+Until = datetime | str | float | None
+
+
+def freeze(tx: Transaction, known: Mapping[str, Any], pattern: str, until: Until) -> Entry:
+    """Record a freeze. See ``ParamStore.freeze``."""
+    pattern = matching_pattern(pattern, known)
+    _need_reason(tx, "A freeze")
+    details: dict[str, Any] = {"pattern": pattern}
+    if until is not None:
+        now = tx.clock.now()
+        end = _moment(tx, until, now)
+        if end <= now:
+            _refuse(tx, f"until = {until!r} is not after now ({utc_text(now)}).")
+        details["until"] = utc_text(end)
+    return tx.record("freeze", details)
+
+
+def unfreeze(tx: Transaction, known: Mapping[str, Any], pattern: str) -> Entry:
+    """Record the end of a freeze. See ``ParamStore.unfreeze``."""
+    active = [found.pattern for found in tx.ledger.freezes(tx.clock.now())]
+    if pattern not in active:
+        pattern = matching_pattern(pattern, known)
+    if pattern not in active:
+        frozen = ", ".join(f"`{found}`" for found in active) or "nothing"
+        _refuse(tx, f"`{pattern}` is not frozen. Frozen now: {frozen}.")
+    return tx.record("unfreeze", {"pattern": pattern})
+
+
+def approve(tx: Transaction, known: Mapping[str, Any], pattern: str) -> Entry:
+    """Record today's values as baselines. See ``ParamStore.approve``."""
+    from fnmatch import fnmatchcase
+
+    pattern = matching_pattern(pattern, known)
+    _need_reason(tx, "An approval")
+    baselines = []
+    for (key, at), value in flatten(tx.state.documents).items():
+        if fnmatchcase(key, pattern) and not same(tx.ledger.baselines.get((key, at)), thaw(value)):
+            item = {"key": key, "value": thaw(value)}
+            baselines.append({**item, "context": dict(at)} if at else item)
+    return tx.record("approve", {"pattern": pattern, "baselines": baselines})
+
+
+def _moment(tx: Transaction, until: Any, now: float) -> float:
+    if isinstance(until, str):
+        try:
+            until = datetime.fromisoformat(until)
+        except ValueError:
+            _refuse(tx, f"until = {until!r} is no time such as 2026-01-31T12:00:00.")
+    if isinstance(until, datetime):
+        return (until if until.tzinfo is not None else until.replace(tzinfo=UTC)).timestamp()
+    if isinstance(until, bool) or not isinstance(until, int | float) or not math.isfinite(until):
+        _refuse(tx, f"until = {until!r} is neither a time nor a number of seconds from now.")
+    if not 0 < until <= 3.2e9:  # a century
+        _refuse(tx, f"until = {until!r} seconds from now is not within the next hundred years.")
+    return float(now + until)
+
+
+def _need_reason(tx: Transaction, what: str) -> None:
+    if not tx.reason.strip():
+        _refuse(tx, f"{what} needs a reason.")
+
+
+def _refuse(tx: Transaction, problem: str) -> NoReturn:
+    raise ValidationError([problem], f"Nothing was written; revision {tx.revision} stands.")

@@ -1,0 +1,167 @@
+"""What guards must know of the past: when a value last changed, what a person approved, what is frozen.
+
+Built from journal records, one after the other; nothing of it is kept anywhere else. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from paramstore._model import ABSENT, Freeze
+from paramstore._values import same
+
+At = tuple[tuple[str, Any], ...]
+Place = tuple[str, At]  # full key, sorted context items; () is the base value
+
+RECORDED_S = 3600.0
+RECORDED_MOST = 60  # refusals of one author within RECORDED_S: a learner that spins must not fill the disk
+
+
+class Moment(NamedTuple):
+    """When something happened: the ``number`` of its entry, the wall clock of then (seconds since 1970), the boot
+    and its uptime in seconds. ``seen`` is the earliest date that the journal gave to anything later."""
+
+    number: int
+    time: float
+    boot: str
+    uptime: float
+    seen: float
+
+
+class Ledger:
+    """The past of one journal, up to the last record absorbed."""
+
+    def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
+        self.changed: dict[Place, Moment] = {}
+        self.baselines: dict[Place, Any] = {}
+        self._freezes: dict[str, Freeze] = {}
+        self._refused: dict[str, list[float]] = {}
+        self._latest = float("-inf")
+        self._boots: list[Moment] = []  # the entries with which another boot of a machine begins to write
+        self._count = 0
+        for record in records:
+            self.absorb(record)
+
+    # -- what is known ----------------------------------------------------------------------------
+
+    def freezes(self, now: float) -> tuple[Freeze, ...]:
+        """Return what is frozen at ``now``, oldest first."""
+        return tuple(f for f in self._freezes.values() if f.until is None or seconds(f.until) > now)
+
+    def frozen(self, key: str, now: float) -> Freeze | None:
+        """Return the freeze that holds ``key`` at ``now``."""
+        return next((freeze for freeze in self.freezes(now) if fnmatchcase(key, freeze.pattern)), None)
+
+    def baseline(self, key: str, context: Mapping[str, Any], order: Mapping[str, int]) -> Any:
+        """Return the value that a person last stood for: written for exactly this context, else for the
+        most specific one around it. ``order`` ranks dimensions. ``None`` if there is none."""
+        if not context:
+            return self.baselines.get((key, ()))
+        best: tuple[int, list[int]] = (-1, [])
+        found = None
+        for (name, at), value in self.baselines.items():
+            if name == key and all(context.get(dimension) == wanted for dimension, wanted in at):
+                rank = len(at), sorted((order.get(dimension, -1) for dimension, _ in at), reverse=True)
+                if rank > best:
+                    best, found = rank, value
+        return found
+
+    def waited_s(self, place: Place, now: float, boot: str, uptime: float) -> float:
+        """Return the seconds since a value changed, at least zero, whatever was done to the wall clock.
+
+        On the same boot the uptime tells. Else the wall clock does; if that stands before the change it was set
+        back, and the wait counts from the first entry that was dated so. In any case it is at least as long as
+        this boot has had entries since. So a clock that is set back can neither end a wait early nor add more
+        to it than the wait itself.
+        """
+        moment = self.changed.get(place)
+        if moment is None:
+            return float("inf")
+        if moment.boot == boot and _is_known(boot):
+            return max(0.0, uptime - moment.uptime)
+        by_wall = now - (moment.time if now >= moment.time else moment.seen)
+        since = (start.uptime for start in self._boots if start.boot == boot and start.number > moment.number)
+        return max(0.0, by_wall, uptime - next(since, uptime))
+
+    def may_record(self, author: str, now: float) -> bool:
+        """Tell whether one more refusal of ``author`` still belongs into the journal."""
+        recent = [moment for moment in self._refused.get(author, ()) if 0 <= now - moment < RECORDED_S]
+        return len(recent) < RECORDED_MOST
+
+    # -- what is taken in -------------------------------------------------------------------------
+
+    def absorb(self, record: Mapping[str, Any]) -> None:
+        """Take in the next record that stands."""
+        kind, details = record["kind"], record.get("details", {})
+        moment = self._moment(record)
+        if moment.time < self._latest:
+            self._clock_went_back(moment.time)
+        self._latest = max(self._latest, moment.time)
+        if kind == "freeze":
+            self._freezes.pop(details["pattern"], None)
+            self._freezes[details["pattern"]] = _freeze(record, details)
+        elif kind == "unfreeze":
+            self._freezes.pop(details["pattern"], None)
+        elif kind == "approve":
+            for item in details["baselines"]:
+                self.baselines[_place(item)] = item["value"]
+        elif kind == "refusal":
+            self._refused.setdefault(record["author"], []).append(moment.time)
+            del self._refused[record["author"]][:-RECORDED_MOST]
+        else:
+            by_person = kind == "external" or bool(details.get("forced"))
+            for item in _real_changes(record):
+                self._change(item, moment, by_person)
+
+    def _moment(self, record: Mapping[str, Any]) -> Moment:
+        time = seconds(record["time"])
+        boot, uptime = record.get("uptime", ("", 0.0))
+        self._count += 1
+        moment = Moment(self._count, time, boot, uptime, time)
+        if _is_known(boot) and (not self._boots or self._boots[-1].boot != boot):
+            self._boots.append(moment)
+        return moment
+
+    def _change(self, item: Mapping[str, Any], moment: Moment, by_person: bool) -> None:
+        place = _place(item)
+        if "old" in item or item.get("context"):  # else it is where the journal, or the key, begins
+            self.changed[place] = moment
+        if "new" not in item:
+            self.baselines.pop(place, None)
+        elif by_person:
+            self.baselines[place] = item["new"]
+
+    def _clock_went_back(self, now: float) -> None:
+        for place, moment in self.changed.items():
+            if now < moment.seen:
+                self.changed[place] = moment._replace(seen=now)
+
+
+def _is_known(boot: str) -> bool:
+    return boot not in ("", "-")
+
+
+def _real_changes(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield what changed; what a rule kept as it was is in the record as well."""
+    for item in record["changes"]:
+        if not same(item.get("old", ABSENT), item.get("new", ABSENT)):
+            yield item
+
+
+def _place(item: Mapping[str, Any]) -> Place:
+    context = item.get("context")
+    return item["key"], tuple(sorted(context.items())) if context else ()
+
+
+def _freeze(record: Mapping[str, Any], details: Mapping[str, Any]) -> Freeze:
+    return Freeze(
+        details["pattern"], record["author"], record["reason"], record["time"], details.get("until")
+    )
+
+
+def seconds(text: str) -> float:
+    """Return a journal time as seconds since 1970."""
+    return datetime.fromisoformat(text).timestamp()

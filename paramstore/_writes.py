@@ -1,0 +1,171 @@
+"""What a store writes and remembers: transactions, freezes, approvals, and the past. Thin doors to the modules that
+do it, which a plain read never imports."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from typing import Any
+
+    from paramstore._backends.base import Backend
+    from paramstore._evidence import Evidence
+    from paramstore._freezing import Until
+    from paramstore._model import Change, CommitResult, Entry, Freeze
+    from paramstore._reads import Snapshot
+    from paramstore._transaction import Transaction
+    from paramstore._values import Values
+
+
+class Writes:
+    """The half of ``ParamStore`` that writes and looks back."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def _open(self) -> Backend: ...
+        def _transaction(
+            self, timeout_s: float | None, **words: Any
+        ) -> AbstractContextManager[Transaction]: ...
+        def _place(self, key: str) -> tuple[str, str]: ...
+        def newest(self, files: bool = False) -> tuple[object, Snapshot]: ...
+        def current(self) -> tuple[object, Values]: ...
+
+    # -- values -----------------------------------------------------------------------------------
+
+    def transaction(
+        self,
+        *,
+        author: str,
+        reason: str = "",
+        evidence: Evidence | Mapping[str, Any] | None = None,
+        expected_revision: int | None = None,
+        dry_run: bool = False,
+        force: bool = False,
+        timeout_s: float | None = None,
+    ) -> AbstractContextManager[Transaction]:
+        """Lock the store, let the block read and propose, then judge and commit everything at once.
+
+        ``force`` is for people: with a ``reason``, the change passes freezes and the limits that bind learners
+        (never types, bounds or constraints), and the journal says which. Raises ``LockTimeoutError`` after
+        ``timeout_s`` seconds (else the setting's), ``ConflictError`` when ``expected_revision`` is past,
+        ``ValidationError``, ``WriteError``: then, and when the block raises, nothing was written.
+        ``DurabilityUnknownError``: written, not confirmed.
+        """
+        return self._transaction(
+            timeout_s,
+            author=author,
+            reason=reason,
+            evidence=evidence,
+            expected_revision=expected_revision,
+            dry_run=dry_run,
+            force=force,
+        )
+
+    def rollback(
+        self,
+        to: int | str,
+        *,
+        author: str,
+        reason: str = "",
+        keys: str | None = None,
+        dry_run: bool = False,
+        force: bool = False,
+        timeout_s: float | None = None,
+    ) -> CommitResult:
+        """Make a new revision with the values of revision or time ``to``; the journal is never rewritten.
+
+        ``keys`` limits it to a pattern. Parameters that did not exist then keep their values. The limits that bind
+        learners do not apply; a freeze does, unless ``force`` is given with a ``reason``. Raises what
+        ``transaction`` raises: old values must satisfy today's bounds and constraints.
+        """
+        from paramstore._past import rollback_requests
+        from paramstore._reads import matching_keys
+
+        if keys is not None:
+            matching_keys(self.current()[1], keys)
+        if not force:
+            reason = reason or f"rollback to {to}"
+        words = {"author": author, "reason": reason, "kind": "rollback", "force": force}
+        with self._transaction(timeout_s, **words, dry_run=dry_run) as tx:
+            for key, context, value in rollback_requests(self._open(), to, keys, tx.state):
+                tx.request(key, value, context)
+        return tx.commit_result
+
+    # -- who may write ----------------------------------------------------------------------------
+
+    def freeze(
+        self, pattern: str, *, author: str, reason: str, until: Until = None, timeout_s: float | None = None
+    ) -> Entry:
+        """Refuse writes to the keys that match ``pattern`` from now on, in every process: ``"*"`` is all, a namespace
+        or group everything in it, one key a pin. Reads go on; edits of the files by hand are not hindered.
+
+        ``until``: a ``datetime``, ISO text (UTC if it names no zone) or seconds from now; ``None``: until unfrozen.
+        The same pattern again replaces its reason and end. Raises ``UnknownParamError`` for a pattern that
+        matches nothing, ``ValidationError`` without a reason or for an end that is past.
+        """
+        from paramstore._freezing import freeze
+
+        with self._transaction(timeout_s, author=author, reason=reason) as tx:
+            return freeze(tx, self.current()[1], pattern, until)
+
+    def unfreeze(
+        self, pattern: str, *, author: str, reason: str = "", timeout_s: float | None = None
+    ) -> Entry:
+        """End the freeze of exactly this pattern. Raises ``ValidationError`` that names what is frozen if there is none."""
+        from paramstore._freezing import unfreeze
+
+        with self._transaction(timeout_s, author=author, reason=reason) as tx:
+            return unfreeze(tx, self.current()[1], pattern)
+
+    def freezes(self) -> tuple[Freeze, ...]:
+        """Return what is frozen now, oldest first."""
+        from paramstore._ledger import Ledger
+
+        backend = self._open()
+        return Ledger(backend.records()).freezes(backend.clock.now())
+
+    def approve(
+        self, pattern: str = "*", *, author: str, reason: str, timeout_s: float | None = None
+    ) -> Entry:
+        """Make the values of the keys that match ``pattern``, as they stand, the baseline that ``max_drift`` counts
+        from. Raises ``UnknownParamError`` for a pattern that matches nothing, ``ValidationError`` without a reason.
+        """
+        from paramstore._freezing import approve
+
+        with self._transaction(timeout_s, author=author, reason=reason) as tx:
+            return approve(tx, self.current()[1], pattern)
+
+    # -- the past ---------------------------------------------------------------------------------
+
+    def history(self, key: str | None = None, *, refused: bool = False) -> list[Entry]:
+        """Return the journal's entries, oldest first; with ``key`` (or a pattern), only what touched it.
+
+        With ``refused`` also what was refused: entries of kind ``refusal``, whose ``details`` say why.
+        """
+        from paramstore._past import history
+
+        if key is not None and not any(sign in key for sign in "*?["):
+            self._place(key)
+        return history(self._open(), key, refused)
+
+    def pending(self) -> tuple[Change, ...]:
+        """Return edits by hand that no entry records yet; the next transaction will record them."""
+        from paramstore._past import pending
+
+        return pending(self._open(), self.newest(files=True)[1].state)
+
+    def diff(self, a: int | str, b: int | str | None = None) -> tuple[Change, ...]:
+        """Return what changed from revision or time ``a`` to ``b`` (when not given: to what the files say now)."""
+        from paramstore._past import diff
+
+        return diff(self._open(), a, b, self.newest(files=b is None)[1].state)
+
+    def as_of(self, when: Any) -> Snapshot:
+        """Return the values as written at a revision (int) or time (``datetime`` or ISO text, UTC if it
+        names no zone). Raises ``UnknownRevisionError``."""
+        from paramstore._past import as_of
+
+        return as_of(self._open(), when, self.newest()[1].state)
