@@ -28,6 +28,8 @@ from benchmarks.stores import (
 )
 
 SECTION = "One durable commit of one key"
+GUARDS = "Guards: one durable commit of one key under every limit"
+GUARDS_TARGET = 1.1
 FRESH = "First read after a commit by another process"
 TARGETS = {SIZES[0]: 1.8, SIZES[1]: 2.5}
 OTHER_VALUE = 0.51
@@ -40,10 +42,24 @@ def rows(plan: Plan) -> list[Row]:
     for count, target in TARGETS.items():
         with workspace(plan.directory) as parent:
             found += _commits(parent, count, target, plan)
+    with workspace(plan.directory) as parent:
+        found += _guards(parent, plan)
     for count in SIZES:
         with workspace(plan.directory) as parent:
             found.append(_fresh(parent, count, plan))
     return found
+
+
+def _guards(parent: Path, plan: Plan) -> list[Row]:
+    """A commit under every limit against one in a store whose schema has none."""
+    count, name = SIZES[0], "owner, samples, evidence, steps, cooldown, drift"
+    try:
+        free, _ = _store_commit(write_store(parent / "free", count, limited=False))
+        bound, _ = _store_commit(write_store(parent / "bound", count))
+    except ImportError as error:
+        return [Row(GUARDS, name, missing=f"not available: {error}")]
+    base = Case("the same commit without limits", once(free))
+    return compare(GUARDS, base, [Case(name, once(bound), GUARDS_TARGET)], plan.commits)
 
 
 def _commits(parent: Path, count: int, target: float, plan: Plan) -> list[Row]:

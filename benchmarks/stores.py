@@ -35,11 +35,12 @@ def values(count: int) -> dict[str, float]:
     return spread | {LEAF: VALUE}
 
 
-def write_store(root: Path, count: int) -> Path:
-    """Write a store of ``count`` parameters (at least 60) below ``root`` and return ``root``."""
+def write_store(root: Path, count: int, limited: bool = True) -> Path:
+    """Write a store of ``count`` parameters (at least 60) below ``root`` and return ``root``. ``limited`` gives each
+    parameter every limit that binds learners."""
     (root / "schemas").mkdir(parents=True)
     (root / "params").mkdir()
-    schema = json.dumps(_schema(count), indent=1)
+    schema = json.dumps(_schema(count, limited), indent=1)
     (root / "schemas" / "bench.schema.json").write_text(schema + "\n", encoding="ascii")
     (root / "params" / "bench.yaml").write_text(_yaml(count), encoding="ascii")
     return root
@@ -50,7 +51,7 @@ def drop_caches(root: Path) -> None:
     shutil.rmtree(root / ".paramstore", ignore_errors=True)
 
 
-def _schema(count: int) -> dict[str, Any]:
+def _schema(count: int, limited: bool) -> dict[str, Any]:
     dimensions = {"regime": {"enum": ["trend", "chop"]}, "symbol": {"type": "string"}}
     override = {
         "type": "object",
@@ -66,7 +67,7 @@ def _schema(count: int) -> dict[str, Any]:
             },
         },
     }
-    parameters = {name: _parameter(name, value) for name, value in values(count).items()}
+    parameters = {name: _parameter(name, value, limited) for name, value in values(count).items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Benchmark",
@@ -81,24 +82,24 @@ def _schema(count: int) -> dict[str, Any]:
     }
 
 
-def _parameter(name: str, default: float) -> dict[str, Any]:
+def _parameter(name: str, default: float, limited: bool) -> dict[str, Any]:
+    about: dict[str, Any] = {"unit": "fraction of score", "learnable": True, "decimals": 4}
+    limits = {
+        "max_step": 0.05,
+        "max_step_relative": 0.2,
+        "cooldown_s": COOLDOWN_OF_KEY_S if name == LEAF else 1800,
+        "min_samples": 50,
+        "owner": AUTHOR,
+        "max_drift": 0.15,
+        "evidence": ["metric"],
+    }
     return {
         "type": "number",
         "minimum": 0.01,
         "maximum": 0.99,
         "default": default,
         "description": f"Synthetic weight {name} of the composite score, as long as a real description is.",
-        "x-param": {
-            "unit": "fraction of score",
-            "learnable": True,
-            "decimals": 4,
-            "max_step": 0.05,
-            "max_step_relative": 0.2,
-            "cooldown_s": COOLDOWN_OF_KEY_S if name == LEAF else 1800,
-            "min_samples": 50,
-            "owner": AUTHOR,
-            "max_drift": 0.15,
-        },
+        "x-param": {**about, **limits} if limited else about,
     }
 
 

@@ -77,7 +77,7 @@ def encode(entry: Entry) -> tuple[dict[str, Any], bytes]:
     if entry.details:
         body["details"] = dict(entry.details)
     if entry.uptime is not None:
-        body["uptime"] = [entry.uptime[0], round(entry.uptime[1], 3)]
+        body["uptime"] = [entry.uptime[0], round(entry.uptime[1], 6)]
     text = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
     return body, text[:-1] + _MARK + b'%08x"}\n' % zlib.crc32(text[:-1])
 

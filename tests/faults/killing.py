@@ -31,7 +31,7 @@ import paramstore._lock
 import paramstore._sidecar
 import paramstore._transaction
 from paramstore import ParamStore, _files
-from paramstore.errors import DurabilityUnknownError, ParamstoreError
+from paramstore.errors import DurabilityUnknownError, ParamstoreError, ValidationError
 
 Act = Callable[[Path], None]
 Files = dict[str, bytes]
@@ -69,6 +69,7 @@ class Scenario:
     edited: bool = False
     recovers: bool = False  # the base is what a crash left, and ``act`` only recovers
     acknowledged: bool = False  # the base holds a commit that had been acknowledged
+    before: tuple[str, ...] = ()  # kinds of entries that came, and were acknowledged, before the commit did
     calls: list[Call] = field(default_factory=list)
     old: tuple[bytes, ...] = ()  # the bytes when the tracing begins
     new: tuple[bytes, ...] = ()
@@ -297,6 +298,9 @@ class Rig:
         state = watched(root)
         if not scenario.edited and state != scenario.old:
             bad += unexplained(once)
+        kinds = [entry["kind"] for entry in ps.standing(ps.lines_of(once))]
+        if state == scenario.new and not set(scenario.before) <= set(kinds):
+            bad.append(f"an acknowledged entry is lost: {kinds}")
         if state not in scenario.fair:
             bad.append(f"not all or nothing: {_counts(state)}")
         if (report.acknowledged or scenario.acknowledged or report.applied) and state != scenario.new:
@@ -381,6 +385,7 @@ def scenarios(folder: Path) -> list[Scenario]:
         Scenario("two files", used, lambda root: set_count(root, 12, "alpha", "beta")),
         Scenario("one file, second commit", used, _commit_warm("alpha"), warm=_open_warm),
         Scenario("two files, second commit", used, _commit_warm("alpha", "beta"), warm=_open_warm),
+        Scenario("freeze and approve, then commit", used, _freeze_and_commit, before=("freeze", "approve", "refusal")),
         Scenario("new segment", used, lambda root: set_count(root, 12, "alpha"), warm=_small_segments),
         Scenario(
             "one file, no exchange",
@@ -423,6 +428,7 @@ _FAIR = {
     "two files": _BOTH,
     "one file, second commit": [(12, 11, 0), (13, 11, 0)],
     "two files, second commit": [(12, 11, 0), (13, 13, 0)],
+    "freeze and approve, then commit": _ONE,
     "new segment": _ONE,
     "one file, no exchange": _ONE,
     "two files, no exchange": _BOTH,
@@ -450,6 +456,18 @@ def _commit_warm(*names: str) -> Act:
                 tx[f"{name}.count"] = 13
 
     return act
+
+
+def _freeze_and_commit(root: Path) -> None:
+    """Write entries that change no value, the last of them a refusal, and then one that does."""
+    store = ParamStore(root)
+    store.freeze("beta", author="person", reason="hold")
+    store.approve("alpha", author="person", reason="looks right")
+    try:
+        with store.transaction(author="learner") as tx:
+            tx["beta.count"] = 12
+    except ValidationError:
+        set_count(root, 12, "alpha")
 
 
 def _small_segments(_: Path) -> None:

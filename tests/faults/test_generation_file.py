@@ -16,6 +16,8 @@ from processes import Shared, running
 
 from paramstore import ParamStore, _generation
 
+pytestmark = pytest.mark.alone
+
 DONE, END = 0, 1
 FRESH_S = 1.0
 

@@ -17,6 +17,8 @@ from processes import Shared, running, together
 from paramstore import ParamStore
 from paramstore.errors import LockLostError, LockTimeoutError, ParamstoreError
 
+pytestmark = pytest.mark.alone
+
 HELD, GO = 0, 1
 
 

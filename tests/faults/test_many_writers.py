@@ -15,6 +15,8 @@ from processes import Shared, together
 
 from paramstore import ParamStore
 
+pytestmark = pytest.mark.alone
+
 FULL = os.environ.get("FAULT_SWEEP") == "full"
 WRITERS, TIMES = 8, 500
 FAIR_S = 20.0 if FULL else 4.0
