@@ -28,12 +28,13 @@ def examine(
     named_in_code: Collection[str] | None = None,
     *,
     read_since: float | None = None,
+    visits: Mapping[str, float] | None = None,
 ) -> Report:
     """Judge every learner and every parameter as of ``now`` (seconds since 1970).
 
     ``entries`` are the journal's, oldest first, refusals included. ``values`` holds what is written, by key
     and sorted context items. ``reads`` counts reads by key, since ``read_since`` (``None``: long enough);
-    ``named_in_code`` are the keys that the source names. Where one is ``None``, nothing is said of it.
+    ``named_in_code`` are the keys that the source names; ``visits`` says when an author last had nothing to change. Where one is ``None``, nothing is said of it.
     """
     standing = _standing(entries)
     times = {id(entry): datetime.fromisoformat(entry.time).timestamp() for entry in standing}
@@ -49,7 +50,7 @@ def examine(
     known = Known(now, thresholds, frozen, reads, read_since, named_in_code)
     return Report(
         now,
-        tuple(learners(standing, specs, lambda key: frozen(key) is not None, moment, now, thresholds)),
+        tuple(learners(standing, specs, lambda key: frozen(key) is not None, moment, now, thresholds, visits or {})),
         tuple(parameters(standing, specs, values, moment, known)),
     )
 

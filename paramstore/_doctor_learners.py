@@ -33,9 +33,10 @@ def is_forced(entry: Entry) -> bool:
 
 def learners(
     entries: Iterable[Entry], specs: Mapping[str, Spec], frozen: Callable[[str], bool], moment: Moment, now: float,
-    thresholds: Thresholds,
+    thresholds: Thresholds, visits: Mapping[str, float],
 ) -> Iterator[Learner]:  # fmt: skip
-    """Yield every author, those who learn first; owners who never came are among them."""
+    """Yield every author, those who learn first; owners who never came are among them. ``visits`` says when an author
+    last came and had nothing to change, which the journal does not tell."""
     trails = _trails(entries)
     owned: dict[str, list[str]] = {}
     for key, spec in specs.items():
@@ -44,7 +45,7 @@ def learners(
     found = []
     for author in dict.fromkeys([*owned, *trails]):
         trail, owns = trails.get(author, _Trail()), tuple(owned.get(author, ()))
-        found.append(_learner(author, trail, owns, frozen, moment, now, thresholds))
+        found.append(_learner(author, trail, owns, frozen, moment, now, thresholds, visits.get(author)))
     yield from sorted(found, key=lambda learner: (not learner.learns, learner.author))
 
 
@@ -64,13 +65,13 @@ def _trails(entries: Iterable[Entry]) -> dict[str, _Trail]:
 
 def _learner(
     author: str, trail: _Trail, owns: tuple[str, ...], frozen: Callable[[str], bool], moment: Moment, now: float,
-    thresholds: Thresholds,
+    thresholds: Thresholds, visit: float | None,
 ) -> Learner:  # fmt: skip
     commits, refusals = trail.of("commit"), trail.of("refusal")
     learns = bool(owns) or any(e.evidence and not is_forced(e) for e in trail.attempts)
     times = [moment(entry) for entry in trail.attempts]
     interval_s = usual_interval(times) if learns else None
-    last = max(times, default=None)
+    last = max([*times, *([visit] if visit is not None else [])], default=None)
     silent = None
     if interval_s is not None and last is not None:
         silent = now - last > thresholds.silent_intervals * interval_s

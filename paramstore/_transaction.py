@@ -207,6 +207,8 @@ class Transaction:
                 raise
             if self._dry_run or all(same(change.old, change.new) for change in changes):
                 self._record_refusal([_bent(change) for change in changes])
+                if self._requests and not changes and not self._dry_run:
+                    self._session.came(self.author)
                 self._result = CommitResult(self.revision, changes, self._dry_run)
                 return None
             details = {"forced": True} if self.force else {}

@@ -151,6 +151,11 @@ class Writes:
             self._place(key)
         return history(self._open(), key, refused)
 
+    def visits(self) -> dict[str, float]:
+        """Return when each author last had nothing to change, in seconds since 1970: a learner at rest is not dead.
+        Kept in ``.paramstore/`` only, so it may be gone."""
+        return self._open().visits()
+
     def pending(self) -> tuple[Change, ...]:
         """Return edits by hand that no entry records yet; the next transaction will record them."""
         from paramstore._past import pending

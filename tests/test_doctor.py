@@ -122,6 +122,16 @@ def test_a_learner_that_keeps_coming_is_alive() -> None:
     assert found.last_commit == found.last_attempt == pytest.approx(NOW - HOUR / 2)
 
 
+def test_a_learner_that_comes_and_has_nothing_to_change_is_alive() -> None:
+    entries = [first(1.0), *hourly(last_ago_s=2.01 * HOUR)]
+    report = look(entries, visits={"learner": NOW - HOUR, "another": NOW})
+    assert not learner(report).silent and learner(report).last_attempt == NOW - HOUR
+    assert learner(look(entries, visits={"another": NOW})).silent
+    owned = spec(owner="owner")
+    assert "never_committed" in rules(look([first(1.0)], owned))
+    assert "never_committed" not in rules(look([first(1.0)], owned, visits={"owner": NOW - HOUR}))
+
+
 def test_a_learner_that_stopped_is_silent() -> None:
     report = look([first(1.0), *hourly(last_ago_s=2.01 * HOUR)])
     assert learner(report).silent and "silent" in rules(report) and not report.ok

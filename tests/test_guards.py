@@ -765,6 +765,24 @@ def test_a_learner_that_spins_does_not_fill_the_journal() -> None:
     assert store.history(refused=True)[-1].author == "learner"
 
 
+def test_a_learner_at_rest_is_seen_to_come(tmp_path: Path) -> None:
+    raw, values = schema({"x": number(1.0)}), {"schema": 1, "values": {"x": 1.0}}
+    clock = ManualClock()
+    root = write_store(tmp_path / "s", {"n": raw}, {"n": values})
+    for store in (memory_store({"n": raw}, clock=clock), ParamStore(root, environ={}, clock=clock)):
+        put(store, 1.0, dry_run=True)
+        with store.transaction(author="idle"):
+            pass
+        assert store.visits() == {}
+        put(store, 1.0)
+        put(store, 2.0, author="another")
+        assert store.visits() == {"learner": clock.now()}
+    (root / ".paramstore" / "attempts.json").write_text('{"learner": "soon"')
+    assert store.visits() == {}
+    put(store, 2.0)
+    assert store.visits() == {"learner": clock.now()}
+
+
 def test_a_dry_run_records_no_refusal() -> None:
     store, _ = store_of({})
     with pytest.raises(ValidationError):

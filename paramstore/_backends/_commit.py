@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from paramstore import _files, _generation, _records, _yaml
+from paramstore import _attempts, _files, _generation, _records, _yaml
 from paramstore._backends._loader import Loader, Place, namespace_of
 from paramstore._backends._recovery import leftovers, recover
 from paramstore._backends._splice import splice
@@ -265,6 +265,10 @@ class LocalSession:
     def refresh(self) -> State:
         self.state = self.writer.prepare(self.state)
         return self.state
+
+    def came(self, author: str) -> None:
+        with suppress(OSError):
+            _attempts.note(self.writer.backend.runtime, author, self.clock.now())
 
     def commit(self, draft: Draft) -> tuple[State, Entry]:
         try:

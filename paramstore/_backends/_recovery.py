@@ -126,7 +126,7 @@ def _sweep_runtime(folder: str) -> None:
     with suppress(OSError):
         for name in os.listdir(folder):
             path = os.path.join(folder, name)
-            if re.fullmatch(r"(generation|cache)\.\d+\.[0-9a-f]{8}", name):
+            if re.fullmatch(r"(generation|cache|attempts\.json)\.\d+\.[0-9a-f]{8}", name):
                 with suppress(OSError):
                     if time.time() - os.stat(path).st_mtime > RUNTIME_REST_S:
                         os.unlink(path)

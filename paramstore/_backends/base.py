@@ -47,6 +47,9 @@ class Session(Protocol):
     def refresh(self) -> State:
         """Look again at what stands, after a ``ConflictError``, and return it."""
 
+    def came(self, author: str) -> None:
+        """Remember that ``author`` was here and had nothing to change. Never raises; may be forgotten."""
+
     def commit(self, draft: Draft) -> tuple[State, Entry]:
         """Make all changes at once and durable, record them, and tell all readers.
 
@@ -89,6 +92,9 @@ class Backend(Protocol):
 
     def records(self) -> list[dict[str, Any]]:
         """Return every journal record (see ``_records``), oldest first, aborted ones left out."""
+
+    def visits(self) -> dict[str, float]:
+        """Return when each author last came and had nothing to change (seconds since 1970), as far as it is known."""
 
     def after_fork(self) -> None:
         """Forget, in a forked child, whatever only the parent may use."""

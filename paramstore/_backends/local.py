@@ -187,6 +187,11 @@ class LocalBackend:
     def records(self) -> list[dict[str, Any]]:
         return self.journal.read(START)[0]
 
+    def visits(self) -> dict[str, float]:
+        from paramstore import _attempts
+
+        return _attempts.load(self.runtime)
+
     def after_fork(self) -> None:
         self._writer = None
 

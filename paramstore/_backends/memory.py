@@ -31,6 +31,7 @@ class MemoryBackend:
     ) -> None:
         self.clock = clock
         self.ledger = Ledger()
+        self._visits: dict[str, float] = {}
         self._schemas = {
             name: Schema(name, raw, f"schemas/{name}.schema.json") for name, raw in schemas.items()
         }
@@ -91,6 +92,12 @@ class MemoryBackend:
 
     def refresh(self) -> State:
         return self._state
+
+    def came(self, author: str) -> None:
+        self._visits[author] = self.clock.now()
+
+    def visits(self) -> dict[str, float]:
+        return dict(self._visits)
 
     def commit(self, draft: Draft) -> tuple[State, Entry]:
         revision = self._state.revision + (draft.kind not in VALUELESS)

@@ -89,6 +89,7 @@ def _report(store: ParamStore, entries: list[Entry], named: Named | None) -> Rep
         None if reads is None else reads.counts,
         None if named is None else named.keys,
         read_since=None if reads is None else reads.since,
+        visits=store.visits(),
     )
 
 
