@@ -987,7 +987,7 @@ def test_the_demonstration_runs_as_told(tmp_path: Path) -> None:
     assert done.stderr == "" and "NOT AS TOLD" not in done.stdout
     for part in (
         "10 commits of 10", "is above its maximum 0.5", "+  min_trades: 35", "calibration_learner",
-        "not yet recorded: edited by hand", "without a restart", "17 lines differ, for 17 changed numbers", "answers 1.5, without a restart",
+        "not yet recorded: edited by hand", "without a restart", "is frozen by you", "sum: 1.0", "22 lines differ, for 22 changed numbers", "answers 1.5, without a restart",
     ):  # fmt: skip
         assert part in done.stdout, part
     assert list(tmp_path.iterdir()) == []

@@ -27,7 +27,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_project_chain", "_project_grid", "_project_push", "_proposal", "_records", "_rules", "_schema", "_schema_form",
         "_scorecard",
     ),
-    "2 disk": ("_files", "_gate", "_generation", "_journal", "_lock", "_sidecar", "_yaml", "_yaml_edit"),
+    "2 disk": ("_attempts", "_files", "_gate", "_generation", "_journal", "_lock", "_sidecar", "_yaml", "_yaml_edit"),
     "3 backends": (
         "_backends", "_backends._commit", "_backends._loader", "_backends._recovery", "_backends._splice", "_backends.base",
         "_backends.local", "_backends.memory",
@@ -39,7 +39,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "5 doors": (
         "", "__main__", "authoring", "_contract", "_contract_past", "_default", "cli", "cli._chart", "cli._doctor", "cli._hold", "cli._migrate", "cli._output",
-        "cli._past", "cli._scorecard", "cli._shared", "cli._show", "cli._tend", "cli._write", "_demo_bot", "demo", "testing",
+        "cli._past", "cli._scorecard", "cli._shared", "cli._show", "cli._tend", "cli._write", "_demo_bot", "demo", "optuna", "testing",
     ),
 }  # fmt: skip
 
@@ -49,6 +49,7 @@ DOORKEEPERS: dict[str, tuple[str, ...]] = {
     "filelock": ("_lock",),
     "jsonschema": ("_schema", "_schema_form"),
     "matplotlib": ("_plot",),
+    "optuna": ("optuna",),
     "pydantic": ("_settings",),
     "pydantic_settings": ("_settings",),
     "pytest": ("testing",),
