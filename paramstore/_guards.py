@@ -36,6 +36,8 @@ _WIDE = Context(prec=400)  # digits enough for the largest float with the most d
 EVERY_GUARD = GUARDS | {"freeze"}
 AS_A_PERSON = "a person may write it anyway with `--force` (force=True) and a reason"
 NEXT_STEP = {
+    "type": "give a value of the kind that the schema asks for",
+    "enum": "choose one of the values that are listed",
     "minimum": "ask for a value within bounds",
     "maximum": "ask for a value within bounds",
     "constraint": 'move the others with it, or propose the group with on_violation="project"',

@@ -218,7 +218,7 @@ def broken_constraints(schema: Schema, before: Document, after: Document) -> lis
     worse: ``check`` warns of it.
     """
     found = []
-    for constraint in schema.constraints:
+    for index, constraint in enumerate(schema.constraints):
         try:
             places = [{}, *contexts(after, constraint.paths)]
         except OverflowError as error:
@@ -228,9 +228,17 @@ def broken_constraints(schema: Schema, before: Document, after: Document) -> lis
             problem = violation(constraint, values)
             if problem and not _was_broken(constraint, before, context, values):
                 where = f"in {context}: " if context else ""
-                text = f"{where}`{schema.namespace}`: {problem} ({schema.file})."
+                place = f"{schema.file}#/properties/values/x-constraints/{index}"
+                text = f"{where}`{schema.namespace}`: {problem} ({_unit(schema, constraint)}{place})."
                 found.append(Violation(schema.namespace, "constraint", text, context=dict(context)))
     return found
+
+
+def _unit(schema: Schema, constraint: Constraint) -> str:
+    """Return the unit that all values of a constraint have, ready to be put before its place."""
+    units = {schema.specs[path].unit for path in constraint.paths}
+    unit = units.pop()
+    return f"{unit}; " if unit and not units else ""
 
 
 def _was_broken(

@@ -430,7 +430,7 @@ def test_list_json_has_everything_and_times_in_iso(root: Path) -> None:
     assert line == {
         "key": "win_rate.floor", "context": {}, "value": 0.41, "default": 0.4, "changed": True,
         "type": "number", "minimum": 0.2, "maximum": 0.6, "unit": "fraction of trades", "learnable": True,
-        "edited_by_hand": False, "last_change": {"revision": 1, "author": "me"},
+        "frozen": False, "edited_by_hand": False, "last_change": {"revision": 1, "author": "me"},
     }  # fmt: skip
 
 

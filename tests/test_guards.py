@@ -18,6 +18,7 @@ from local_store import number, schema, write_store
 
 from paramstore import Evidence, ParamStore, _init
 from paramstore._ledger import RECORDED_MOST, Ledger
+from paramstore._project import Infeasible, Variable, project
 from paramstore.cli import cli
 from paramstore.errors import UnknownParamError, ValidationError
 from paramstore.testing import ManualClock, memory_store
@@ -595,6 +596,18 @@ def test_the_trap_of_cap_floor_renormalise_and_round_is_gone(factors: list[float
         assert value >= leaves[name]["minimum"]
 
 
+def test_a_floor_that_a_step_cannot_reach_is_a_contradiction_that_is_named() -> None:
+    """The trap's own rules contradict each other where a weight begins below the floor: 0.04 plus a fifth is 0.048."""
+    raised = Variable(
+        "oi_divergence", 0.06, Decimal("0.05"), Decimal("0.048"), 4, "minimum", "max_step_relative"
+    )
+    with pytest.raises(Infeasible) as caught:
+        project([raised], [])
+    assert caught.value.rules == (
+        "oi_divergence at least 0.05 (minimum)", "oi_divergence at most 0.048 (max_step_relative)",
+    )  # fmt: skip
+
+
 # --- constraints in every context ---------------------------------------------------------------
 
 
@@ -851,6 +864,7 @@ def test_freeze_unfreeze_and_approve_from_the_command_line(say: Callable[..., st
     assert say("freeze", "win_rate", "--reason", "bad [b]week[/b]\x1b[31m", "--until", "2h").startswith(
         "frozen: win_rate.* (5 keys) until 20"
     )
+    assert say("list", "win_rate.floor").splitlines()[1].split()[-1] == "frozen"
     shown = say("freeze")
     assert "win_rate.*" in shown and "ann" in shown and "[b]week[/b]" in shown and "\x1b" not in shown
     assert json.loads(say("freeze", "--json"))[0]["pattern"] == "win_rate.*"

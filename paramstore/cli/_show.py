@@ -69,6 +69,7 @@ class _Line:
     changed: bool  # differs from the schema's default
     last: Entry | None
     by_hand: bool
+    frozen: bool = False
     environment: Any = None  # the value that a PARAM__ variable puts over it
 
 
@@ -106,6 +107,7 @@ def list_(
 def _lines(store: ParamStore, keys: set[str]) -> Iterator[_Line]:
     snapshot = store.snapshot()
     last, by_hand = _last_changes(store.history()), {_place(c) for c in store.pending()}
+    frozen = store.freezes()
     for name, document in snapshot.state.documents.items():
         for path, value in document.values.items():
             key = f"{name}.{path}"
@@ -116,7 +118,8 @@ def _lines(store: ParamStore, keys: set[str]) -> Iterator[_Line]:
             over = None if same(effective, value) else effective
             place: Place = (key, ())
             differs = not same(value, spec.default)
-            yield _Line(spec, {}, value, differs, last.get(place), place in by_hand, over)
+            held = any(fnmatchcase(key, freeze.pattern) for freeze in frozen)
+            yield _Line(spec, {}, value, differs, last.get(place), place in by_hand, held, over)
             for at, own in document.overrides:
                 if path in own:
                     place = (key, tuple(sorted(at.items())))
@@ -153,7 +156,7 @@ def _rows(line: _Line, name: str) -> list[Row]:
     value = ("* " if line.changed else "") + value_text(line.value)
     if line.context:
         return [Row((f"    {at_text(line.context)}", value, "", "", "", when, who), "yellow")]
-    learnable = "yes" if spec.learnable else ""
+    learnable = "frozen" if line.frozen else "yes" if spec.learnable else ""
     rows = [Row((name, value, bounds_text(spec), spec.unit, learnable, when, who))]
     if line.environment is not None:
         here = f"    ${variable(spec.key)}"
@@ -186,6 +189,7 @@ def _line_json(line: _Line) -> dict[str, Any]:
         "maximum": spec.maximum,
         "unit": spec.unit,
         "learnable": spec.learnable,
+        "frozen": line.frozen,
         "edited_by_hand": line.by_hand,
         "last_change": last and {"revision": last.revision, "time": last.time, "author": last.author},
     }
@@ -225,7 +229,10 @@ def explain(store: ParamStore, key: str, at: tuple[str, ...], as_json: bool) -> 
         say(line)
     for freeze in frozen:
         until = f" until {time_text(freeze.until)}" if freeze.until else ""
-        say(f"frozen by {freeze.author} {ago(freeze.since)}{until} ({freeze.pattern}): {freeze.reason}", "bold red")
+        say(
+            f"frozen by {freeze.author} {ago(freeze.since)}{until} ({freeze.pattern}): {freeze.reason}",
+            "bold red",
+        )
     say()
     _show_last_change(found, pending)
 
