@@ -111,7 +111,7 @@ def violation(constraint: Constraint, values: Mapping[str, Any]) -> str | None:
     """Return what is wrong with ``values`` (relative keys) under ``constraint``, or ``None``."""
     if constraint.kind in ("sum", "linear"):
         return _total_violation(constraint, _total(constraint, values))
-    for first, second, _ in _steps(constraint, values):
+    for first, second in _steps(constraint, values):
         must = "above" if constraint.kind == "descending" else "below"
         by = f" by at least {constraint.gap:g}" if constraint.gap else ""
         or_equal = "" if constraint.strict or constraint.gap else " or equal to"
@@ -119,15 +119,15 @@ def violation(constraint: Constraint, values: Mapping[str, Any]) -> str | None:
     return None
 
 
-def excess(constraint: Constraint, values: Mapping[str, Any]) -> float:
-    """Return by how much ``values`` break ``constraint``; zero if they do not."""
+def shortfalls(constraint: Constraint, values: Mapping[str, Any]) -> list[float]:
+    """Return by how much ``values`` break each part of ``constraint``, zero where they do not: both sides of a total,
+    each step of an order."""
     if constraint.kind in ("sum", "linear"):
-        total = _total(constraint, values)
-        if _total_violation(constraint, total) is None:
-            return 0.0
-        low, high = constraint.low, constraint.high
-        return max(low - total if low is not None else 0.0, total - high if high is not None else 0.0)
-    return max((short for *_, short in _steps(constraint, values)), default=0.0)
+        total, low, high = _total(constraint, values), constraint.low, constraint.high
+        below = low - total if low is not None else 0.0
+        above = total - high if high is not None else 0.0
+        return [max(0.0, below), max(0.0, above)]
+    return [max(0.0, constraint.gap - _rise(constraint, values, pair)) for pair in pairwise(constraint.paths)]
 
 
 def rows(constraint: Constraint, unit: Mapping[str, Decimal]) -> Iterator[Terms]:
@@ -150,14 +150,19 @@ def rows(constraint: Constraint, unit: Mapping[str, Decimal]) -> Iterator[Terms]
         yield Terms({upper: Decimal(1), lower: Decimal(-1)}, gap, None)
 
 
-def _steps(constraint: Constraint, values: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
-    """Yield the neighbours in an order that break it, and by how much."""
+def _steps(constraint: Constraint, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the neighbours in an order that break it."""
     for first, second in pairwise(constraint.paths):
-        a, b = values[first], values[second]
-        rise = a - b if constraint.kind == "descending" else b - a
+        rise = _rise(constraint, values, (first, second))
         short = constraint.gap - rise
         if short > (TOLERANCE if constraint.gap else 0) or (constraint.strict and rise == 0):
-            yield first, second, max(short, TOLERANCE)
+            yield first, second
+
+
+def _rise(constraint: Constraint, values: Mapping[str, Any], pair: tuple[str, str]) -> float:
+    """Return by how much the one that must be above is above."""
+    a, b = values[pair[0]], values[pair[1]]
+    return float(a - b if constraint.kind == "descending" else b - a)
 
 
 def _total(constraint: Constraint, values: Mapping[str, Any]) -> float:

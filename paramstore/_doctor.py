@@ -50,7 +50,11 @@ def examine(
     known = Known(now, thresholds, frozen, reads, read_since, named_in_code)
     return Report(
         now,
-        tuple(learners(standing, specs, lambda key: frozen(key) is not None, moment, now, thresholds, visits or {})),
+        tuple(
+            learners(
+                standing, specs, lambda key: frozen(key) is not None, moment, now, thresholds, visits or {}
+            )
+        ),
         tuple(parameters(standing, specs, values, moment, known)),
     )
 

@@ -20,6 +20,8 @@ class _Trail:
 
     attempts: list[Entry] = field(default_factory=list)
     rollbacks: int = 0
+    approvals: int = 0
+    thaws: int = 0
     touched: set[str] = field(default_factory=set)
 
     def of(self, kind: str) -> list[Entry]:
@@ -60,6 +62,8 @@ def _trails(entries: Iterable[Entry]) -> dict[str, _Trail]:
         if entry.kind in ("commit", "refusal"):
             trail.attempts.append(entry)
         trail.rollbacks += entry.kind == "rollback"
+        trail.approvals += entry.kind == "approve"
+        trail.thaws += entry.kind == "unfreeze"
     return trails
 
 
@@ -104,7 +108,11 @@ def _refused(attempts: list[Entry], least: int) -> Iterator[Note]:
     if len(attempts) < least or any(entry.kind != "refusal" for entry in attempts):
         return
     rules = _rules(attempts)
-    level: Level = "information" if set(rules) == {"freeze"} else "finding"  # which somebody wanted
+    wanted = {
+        "freeze",
+        "cooldown_s",
+    }  # by somebody, and for a while: a hook after each trade meets the second often
+    level: Level = "information" if wanted.issuperset(rules) else "finding"
     because = rules_text(rules) or "no rule that is named"
     yield Note("refused", f"refused {least} times in a row, because of {because}", level)
 
@@ -113,8 +121,14 @@ def _as_person(trail: _Trail) -> Iterator[Note]:
     forced = sum(map(is_forced, trail.of("commit")))
     did = [f"forced {_times(forced)}"] if forced else []
     did += [f"rolled back {_times(trail.rollbacks)}"] if trail.rollbacks else []
+    did += [f"approved {_times(trail.approvals)}"] if trail.approvals else []
+    did += [f"ended a freeze {_times(trail.thaws)}"] if trail.thaws else []
     if did:
-        yield Note("acts_as_person", f"acts as a person: {' and '.join(did)}")
+        yield Note("acts_as_person", f"acts as a person: {_listed(did)}")
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _times(count: int) -> str:

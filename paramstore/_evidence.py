@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NoReturn
 
+from paramstore._exact import is_finite, show
+from paramstore._model import Violation
 from paramstore.errors import ValidationError
 
 __all__ = ["Evidence"]
@@ -47,7 +48,7 @@ def checked(evidence: Evidence | Mapping[str, Any] | None, stands: str) -> dict[
     if evidence is None:
         return {}
     if not isinstance(evidence, Evidence | Mapping):
-        raise ValidationError([f"evidence must be a mapping or Evidence, not {evidence!r}."], stands)
+        _refuse([f"evidence must be a mapping or Evidence, not {evidence!r}."], stands)
     plain = evidence.plain() if isinstance(evidence, Evidence) else dict(evidence)
     if not plain:
         return plain
@@ -57,12 +58,18 @@ def checked(evidence: Evidence | Mapping[str, Any] | None, stands: str) -> dict[
             plain[name], problem = _judge(name, plain[name])
             problems += [f"evidence: `{name}` {problem}."] if problem else []
     try:
-        json.dumps(plain, allow_nan=False)
+        plain = dict(
+            json.loads(json.dumps(plain, allow_nan=False))
+        )  # what is changed afterwards is not recorded
     except (TypeError, ValueError, RecursionError) as error:
         problems = problems or [f"evidence must be plain finite JSON data: {error}."]
     if problems:
-        raise ValidationError(problems, stands)
+        _refuse(problems, stands)
     return plain
+
+
+def _refuse(problems: list[str], stands: str) -> NoReturn:
+    raise ValidationError(problems, stands, broken=[Violation("*", "evidence", text) for text in problems])
 
 
 def _judge(name: str, value: Any) -> tuple[Any, str | None]:
@@ -74,7 +81,7 @@ def _judge(name: str, value: Any) -> tuple[Any, str | None]:
         if isinstance(value, bool | str):
             raise TypeError
         number = operator.index(value) if name == "samples" else _number(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return value, f"must be a {kind}, not {value!r}"
     return number, _out_of_range(name, number)
 
@@ -84,8 +91,8 @@ def _number(value: Any) -> float:
 
 
 def _out_of_range(name: str, number: float) -> str | None:
-    if not math.isfinite(number):
-        return f"must be finite, but is {number}"
+    if not is_finite(number):
+        return f"must be finite and of 64 bits, but is {show(number)}"
     if name == "samples" and number < 0:
         return f"must not be negative, but is {number}"
     if name == "confidence" and not 0 <= number <= 1:

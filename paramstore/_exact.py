@@ -75,14 +75,22 @@ def _kind(value: Any) -> str:
 
 
 def is_finite(value: Any) -> bool:
+    """Tell whether a value is plain data with finite numbers of 64 bits."""
+    try:
+        return _is_finite(value)
+    except RecursionError:  # too deep, or within itself
+        return False
+
+
+def _is_finite(value: Any) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, int):
         return -LARGEST_INTEGER <= value <= LARGEST_INTEGER
     if isinstance(value, list | tuple):
-        return all(map(is_finite, value))
+        return all(map(_is_finite, value))
     if isinstance(value, dict):
-        return all(type(key) is str for key in value) and all(map(is_finite, value.values()))
+        return all(type(key) is str for key in value) and all(map(_is_finite, value.values()))
     return value is None or (isinstance(value, str) and _encodes(value))
 
 
@@ -120,6 +128,11 @@ def as_json(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: as_json(item) for name, item in value.items()}
     return value
+
+
+def one_line(text: str) -> str:
+    """Return text that people wrote with control characters escaped: it can neither break a line nor steer a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def show(value: Any) -> str:

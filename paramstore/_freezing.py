@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -15,39 +14,46 @@ from paramstore._transaction import Transaction
 from paramstore._values import same, thaw
 from paramstore.errors import ValidationError
 
+CENTURY_S = 3.15e9
 Until = datetime | str | float | None
 
 
-def freeze(tx: Transaction, known: Mapping[str, Any], pattern: str, until: Until) -> Entry:
+def freeze(tx: Transaction, pattern: str, until: Until) -> Entry:
     """Record a freeze. See ``ParamStore.freeze``."""
-    pattern = matching_pattern(pattern, known)
+    pattern = _pattern(tx, pattern)
     _need_reason(tx, "A freeze")
     details: dict[str, Any] = {"pattern": pattern}
     if until is not None:
         now = tx.clock.now()
-        end = _moment(tx, until, now)
-        if end <= now:
-            _refuse(tx, f"until = {until!r} is not after now ({utc_text(now)}).")
-        details["until"] = utc_text(end)
+        details["until"] = utc_text(_moment(tx, until, now))
     return tx.record("freeze", details)
 
 
-def unfreeze(tx: Transaction, known: Mapping[str, Any], pattern: str) -> Entry:
+def unfreeze(tx: Transaction, pattern: str) -> Entry:
     """Record the end of a freeze. See ``ParamStore.unfreeze``."""
-    active = [found.pattern for found in tx.ledger.freezes(tx.clock.now())]
+    active = list(dict.fromkeys(found.pattern for found in tx.ledger.freezes(tx.clock.now())))
     if pattern not in active:
-        pattern = matching_pattern(pattern, known)
+        pattern = _pattern(tx, pattern)
     if pattern not in active:
         frozen = ", ".join(f"`{found}`" for found in active) or "nothing"
         _refuse(tx, f"`{pattern}` is not frozen. Frozen now: {frozen}.")
     return tx.record("unfreeze", {"pattern": pattern})
 
 
-def approve(tx: Transaction, known: Mapping[str, Any], pattern: str) -> Entry:
+def _pattern(tx: Transaction, text: str) -> str:
+    """Return ``text`` as a pattern that holds something, though the file that it is in may be broken just now."""
+    documents = tx.state.documents
+    broken = {file.rpartition("/")[2].partition(".")[0] for file in tx.state.problems} - documents.keys()
+    if isinstance(text, str) and (text == "*" or text.partition(".")[0] in broken):
+        return f"{text}.*" if text in broken else text
+    return matching_pattern(text, [f"{name}.{path}" for name, d in documents.items() for path in d.values])
+
+
+def approve(tx: Transaction, pattern: str) -> Entry:
     """Record today's values as baselines. See ``ParamStore.approve``."""
     from fnmatch import fnmatchcase
 
-    pattern = matching_pattern(pattern, known)
+    pattern = _pattern(tx, pattern)
     _need_reason(tx, "An approval")
     baselines = []
     for (key, at), value in flatten(tx.state.documents).items():
@@ -64,10 +70,12 @@ def _moment(tx: Transaction, until: Any, now: float) -> float:
         except ValueError:
             _refuse(tx, f"until = {until!r} is no time such as 2026-01-31T12:00:00.")
     if isinstance(until, datetime):
-        return (until if until.tzinfo is not None else until.replace(tzinfo=UTC)).timestamp()
+        until = (until if until.tzinfo is not None else until.replace(tzinfo=UTC)).timestamp() - now
+        if until <= 0:
+            _refuse(tx, f"until is not after now ({utc_text(now)}).")
     if isinstance(until, bool) or not isinstance(until, int | float) or not math.isfinite(until):
         _refuse(tx, f"until = {until!r} is neither a time nor a number of seconds from now.")
-    if not 0 < until <= 3.2e9:  # a century
+    if not 0 < until <= CENTURY_S:  # what lies further could not be read back
         _refuse(tx, f"until = {until!r} seconds from now is not within the next hundred years.")
     return float(now + until)
 

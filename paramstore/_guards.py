@@ -14,11 +14,15 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decima
 from typing import Any, NamedTuple
 
 from paramstore._clock import utc_text
-from paramstore._exact import digits, exact, show
+from paramstore._exact import digits, exact, one_line, show
+from paramstore._layers import Layers
 from paramstore._ledger import Ledger
 from paramstore._model import Spec, Violation
 from paramstore._schema import Schema
 from paramstore._schema_form import place_of
+from paramstore._state import Document
+
+At = tuple[tuple[str, Any], ...]
 
 GUARDS = frozenset(
     {
@@ -40,6 +44,10 @@ NEXT_STEP = {
     "enum": "choose one of the values that are listed",
     "minimum": "ask for a value within bounds",
     "maximum": "ask for a value within bounds",
+    "exclusiveMinimum": "ask for a value within bounds",
+    "exclusiveMaximum": "ask for a value within bounds",
+    "infeasible": "ask for less, or have a person change one of these rules",
+    "unknown": "correct the key",
     "constraint": 'move the others with it, or propose the group with on_violation="project"',
     "max_step": 'take smaller steps, or propose with on_violation="clamp" or "project"',
     "max_step_relative": 'take smaller steps, or propose with on_violation="clamp" or "project"',
@@ -76,23 +84,34 @@ class Asker:
 
 
 class Move(NamedTuple):
-    """One value in question: ``old`` is what a read in this context gives now."""
+    """One value in question: ``old`` is what a read in this context gives now, and ``source`` the place of it
+    (sorted items of its context; ``()`` is the base)."""
 
     path: str
     context: Mapping[str, Any]
     old: Any
+    source: At = ()
+
+
+def move_of(document: Document, path: str, context: Mapping[str, Any]) -> Move:
+    """Return what stands in ``context``, as a change of it is judged by."""
+    layers = Layers(document, [path])
+    return Move(path, context, layers.values(context)[path], layers.source(path, context))
 
 
 # --- limits of the value ------------------------------------------------------------------------
 
 
-def limits(schema: Schema, move: Move, asker: Asker) -> list[Limit]:
-    """Return every rule that limits the value of a numeric parameter, bounds first."""
+def limits(schema: Schema, move: Move, asker: Asker, decimals: int | None = None) -> list[Limit]:
+    """Return every rule that limits the value of a numeric parameter, bounds first; exclusive ones as the inclusive
+    ones that they come to in ``decimals`` digits (twelve, when not given)."""
     spec = schema.specs[move.path]
-    return [
-        *bounds(spec),
-        *(limit for limit in _guarding(spec, move, asker) if limit.rule not in asker.exempt),
-    ]
+    guards = [limit for limit in _guarding(spec, move, asker) if limit.rule not in asker.exempt]
+    low, high = schema.exclusive_bounds(move.path)
+    unit = Decimal(1).scaleb(-(12 if decimals is None else decimals))
+    opened = [Limit("exclusiveMinimum", exact(low) + unit, None)] if low is not None else []
+    opened += [Limit("exclusiveMaximum", None, exact(high) - unit)] if high is not None else []
+    return [*bounds(spec), *opened, *guards]
 
 
 def bounds(spec: Spec) -> Iterator[Limit]:
@@ -152,7 +171,7 @@ def clamp(value: float, found: list[Limit], decimals: int | None, old: Any) -> t
     elif high is not None and max(asked, rounded) > _high(high):
         bent, rule = _rounded(_high(high), decimals, ROUND_FLOOR), high.rule
     else:
-        return value, None
+        return (as_number(rounded, 0), "decimals") if decimals == 0 and rounded != asked else (value, None)
     inside = (low is None or bent >= _low(low)) and (high is None or bent <= _high(high))
     return (as_number(bent, decimals), rule) if inside or type(old) not in (int, float) else (old, rule)
 
@@ -169,13 +188,10 @@ def as_number(value: Decimal, decimals: int | None = None) -> float:
 # --- judging ------------------------------------------------------------------------------------
 
 
-def judge(schema: Schema, move: Move, new: Any, asker: Asker, asked: Any) -> list[Violation]:
-    """Return every guard that a change to ``new`` breaks, exempt or not; ``asked`` is what was requested."""
-    spec = schema.specs[move.path]
-    found = [*asking(schema, move, asker, asked), *holding(schema, move, asker, asked)]
-    if type(new) in (int, float) and spec.type in ("number", "integer"):
-        found += _beyond(schema, move, new, asker, asked)
-    return found
+def beyond(schema: Schema, move: Move, new: Any, asker: Asker, asked: Any) -> list[Violation]:
+    """Return the steps and drifts that are too large, exempt or not; ``asked`` is what was requested."""
+    numbers = type(new) in (int, float) and schema.specs[move.path].type in ("number", "integer")
+    return list(_beyond(schema, move, new, asker, asked)) if numbers else []
 
 
 def _beyond(schema: Schema, move: Move, new: float, asker: Asker, asked: Any) -> Iterator[Violation]:
@@ -212,28 +228,36 @@ def _step_text(spec: Spec, rule: str, move: Move, new: float, asker: Asker) -> s
 
 def holding(schema: Schema, move: Move, asker: Asker, asked: Any) -> list[Violation]:
     """Return what keeps a value as it is for now: a freeze, a cooldown."""
-    spec, found = schema.specs[move.path], []
-    name = f"{named(spec.key, move.context)} = {show(asked)}"
-    stays = move.old, move.old
+    return [*frozen(schema, move, asker, asked), *cooling(schema, move, asker, asked)]
+
+
+def frozen(schema: Schema, move: Move, asker: Asker, asked: Any) -> Iterator[Violation]:
+    """Yield the freeze that holds a value."""
+    spec = schema.specs[move.path]
     freeze = asker.ledger.frozen(spec.key, asker.now)
     if freeze is not None:
         until = f" until {_to_second(freeze.until)}" if freeze.until else ""
-        by = f"frozen by {freeze.author} since {_to_second(freeze.since)}{until}"
+        by = f"frozen by {one_line(freeze.author)} since {_to_second(freeze.since)}{until}"
         unit = f" ({spec.unit}; {schema.file})" if spec.unit else f" ({schema.file})"
-        text = f"{name} is refused: `{freeze.pattern}` is {by}, because: {freeze.reason}. It stays {show(move.old)}{unit}"
-        found.append(violation(schema, move, "freeze", text, asked, stays))
-    place = spec.key, tuple(sorted(move.context.items()))
-    if spec.cooldown_s:
-        waited_s = asker.ledger.waited_s(place, asker.now, *asker.uptime)
-        if waited_s < spec.cooldown_s:
-            left_s = spec.cooldown_s - waited_s
-            text = (
-                f"{name} comes {waited_s:.0f} s after the last change, within its cooldown_s {spec.cooldown_s:g} "
-                f"(seconds; {_place(schema, move, 'cooldown_s')}). It stays {show(move.old)} for another "
-                f"{left_s:.0f} s, until {_to_second(utc_text(asker.now + left_s))}"
-            )
-            found.append(violation(schema, move, "cooldown_s", text, asked, stays))
-    return found
+        why = f"`{freeze.pattern}` is {by}, because: {one_line(freeze.reason)}"
+        text = f"{named(spec.key, move.context)} = {show(asked)} is refused: {why}. It stays {show(move.old)}{unit}"
+        yield violation(schema, move, "freeze", text, asked, (move.old, move.old))
+
+
+def cooling(schema: Schema, move: Move, asker: Asker, asked: Any) -> Iterator[Violation]:
+    """Yield the cooldown of the value that stands: of the place that it comes from."""
+    spec = schema.specs[move.path]
+    if not spec.cooldown_s:
+        return
+    waited_s = asker.ledger.waited_s((spec.key, move.source), asker.now, *asker.uptime)
+    if waited_s < spec.cooldown_s:
+        left_s = spec.cooldown_s - waited_s
+        text = (
+            f"{named(spec.key, move.context)} = {show(asked)} comes {waited_s:.0f} s after the last change, within its "
+            f"cooldown_s {spec.cooldown_s:g} (seconds; {_place(schema, move, 'cooldown_s')}). It stays "
+            f"{show(move.old)} for another {left_s:.0f} s, until {_to_second(utc_text(asker.now + left_s))}"
+        )
+        yield violation(schema, move, "cooldown_s", text, asked, (move.old, move.old))
 
 
 def asking(schema: Schema, move: Move, asker: Asker, asked: Any) -> list[Violation]:
@@ -249,7 +273,7 @@ def asking(schema: Schema, move: Move, asker: Asker, asked: Any) -> list[Violati
     if not spec.learnable:
         refuse("learnable", "it is not learnable")
     if spec.owner is not None and asker.author != spec.owner:
-        refuse("owner", f"its owner is `{spec.owner}`, not `{asker.author}`")
+        refuse("owner", f"its owner is `{spec.owner}`, not `{one_line(asker.author)}`")
     samples = asker.evidence.get("samples")
     if spec.min_samples and (samples is None or samples < spec.min_samples):
         given = "none are given" if samples is None else f"there are {samples}"

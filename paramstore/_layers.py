@@ -7,10 +7,12 @@ from paramstore.errors import ContextError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from paramstore._state import Dimension, Document
+
+    At = tuple[tuple[str, Any], ...]
 
 
 def base_values(documents: Mapping[str, Document]) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def _allowed(value: Any, dimension: Dimension) -> bool:
     return type(value) is kinds.get(dimension.type, str)
 
 
-MOST_CONTEXTS = 20_000
+MOST_CONTEXTS = 50_000
 
 
 def matching_pattern(text: str, known: Iterable[str]) -> str:
@@ -100,39 +102,96 @@ def matching_pattern(text: str, known: Iterable[str]) -> str:
     raise unknown_key(text, known)
 
 
-def contexts(document: Document, paths: Iterable[str]) -> list[dict[str, Any]]:
-    """Return every context in which overrides may give ``paths`` (relative keys) values of their own: each set of
-    overrides that can apply together, by the dimensions that it names. The base, ``{}``, is left out.
+def contexts(
+    document: Document, paths: Iterable[str], around: Iterable[Mapping[str, Any]] = ({},)
+) -> list[dict[str, Any]]:
+    """Return every context in which overrides may give ``paths`` (relative keys) values of their own and that has all
+    of a context in ``around``: each set of overrides that can apply together, by the dimensions that it names. A
+    context in ``around`` is among them, unless it is the base, ``{}``.
 
     Raises ``OverflowError`` beyond ``MOST_CONTEXTS``.
     """
     wanted = set(paths)
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for at, own in document.overrides:
-        if wanted.isdisjoint(own):
-            continue
-        for known in [{}, *found.values()]:
-            if all(known.get(name, value) == value for name, value in at.items()):
-                joined = {**known, **at}
-                found.setdefault(tuple(sorted(joined.items())), joined)
-        if len(found) > MOST_CONTEXTS:
-            raise OverflowError(len(found))
+    ats = [at for at, own in document.overrides if not wanted.isdisjoint(own)]
+    known = {_place(at) for at in ats}
     order = [dimension.name for dimension in document.dimensions]
-    return [{name: context[name] for name in order if name in context} for context in found.values()]
+    found: dict[At, dict[str, Any]] = {}
+    for fixed in around:
+        if fixed:
+            found[_place(fixed)] = dict(fixed)
+        for context in _combinations(fixed, [at for at in ats if _agree(fixed, at)], order):
+            covered = {name for at in _subsets(context, order) if at in known for name, _ in at}
+            if covered | fixed.keys() == context.keys():
+                found[_place(context)] = context
+    return list(found.values())
 
 
-def values_in(document: Document, context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all values of a namespace in ``context``, by relative key."""
-    values = dict(document.values)
-    for index in matching(document, context):
-        values.update(document.overrides[index][1])
-    return values
+def _combinations(
+    fixed: Mapping[str, Any], ats: list[Mapping[str, Any]], order: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield each context that has ``fixed`` and, of each other dimension, no value or one that ``ats`` name."""
+    from itertools import product
+
+    free = {name: dict.fromkeys(at[name] for at in ats if name in at) for name in order if name not in fixed}
+    count = 1
+    for values in free.values():
+        count *= len(values) + 1
+    if count > MOST_CONTEXTS:
+        raise OverflowError(count)
+    for combination in product(*([None, *values] for values in free.values())):
+        chosen = {name: value for name, value in zip(free, combination, strict=True) if value is not None}
+        if chosen:
+            joined = {**fixed, **chosen}
+            yield {name: joined[name] for name in order if name in joined}
 
 
-def value_in(document: Document, path: str, context: Mapping[str, Any]) -> Any:
-    """Return the value of ``path`` that a read in ``context`` gives."""
-    if context:
-        for index in reversed(matching(document, context)):
-            if path in document.overrides[index][1]:
-                return document.overrides[index][1][path]
-    return document.values[path]
+def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(one.get(name, value) == value for name, value in other.items())
+
+
+def _place(context: Mapping[str, Any]) -> At:
+    return tuple(sorted(context.items()))
+
+
+def _subsets(context: Mapping[str, Any], order: Sequence[str]) -> Iterator[At]:
+    """Yield the places whose overrides apply in ``context``, weakest first; see ``matching``."""
+    from itertools import combinations
+
+    names = sorted(
+        context, key=order.index
+    )  # combinations then come in the order of their ranks, but reversed
+    for length in range(1, len(names) + 1):
+        ranked = sorted(combinations(range(len(names)), length), key=lambda chosen: chosen[::-1])
+        for chosen in ranked:
+            yield tuple(sorted((names[index], context[names[index]]) for index in chosen))
+
+
+class Layers:
+    """Some values of one namespace, in any context: what ``matching`` tells, without looking at every override."""
+
+    def __init__(self, document: Document, paths: Iterable[str]) -> None:
+        self._base = {path: document.values[path] for path in paths}
+        self._order = [dimension.name for dimension in document.dimensions]
+        self._own: dict[At, dict[str, Any]] = {}
+        for at, own in document.overrides:
+            mine = {path: value for path, value in own.items() if path in self._base}
+            if mine:
+                self._own[_place(at)] = mine
+
+    def values(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values by relative key that a read in ``context`` gives."""
+        found = dict(self._base)
+        if context and self._own:
+            for at in _subsets(context, self._order):
+                if at in self._own:
+                    found.update(self._own[at])
+        return found
+
+    def source(self, path: str, context: Mapping[str, Any]) -> At:
+        """Return the place that ``path`` comes from in ``context``: sorted items, ``()`` for the base."""
+        found: At = ()
+        if context and self._own:
+            for at in _subsets(context, self._order):
+                if path in self._own.get(at, ()):
+                    found = at
+        return found

@@ -12,23 +12,24 @@ from typing import Any, NamedTuple
 
 from paramstore._model import ABSENT, Freeze
 from paramstore._values import same
+from paramstore.errors import JournalError
 
 At = tuple[tuple[str, Any], ...]
 Place = tuple[str, At]  # full key, sorted context items; () is the base value
 
 RECORDED_S = 3600.0
+BOOTS_MOST = 1000  # changes of boot that are remembered; without one, a wait only begins later
 RECORDED_MOST = 60  # refusals of one author within RECORDED_S: a learner that spins must not fill the disk
 
 
 class Moment(NamedTuple):
     """When something happened: the ``number`` of its entry, the wall clock of then (seconds since 1970), the boot
-    and its uptime in seconds. ``seen`` is the earliest date that the journal gave to anything later."""
+    and its uptime in seconds."""
 
     number: int
     time: float
     boot: str
     uptime: float
-    seen: float
 
 
 class Ledger:
@@ -37,9 +38,8 @@ class Ledger:
     def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
         self.changed: dict[Place, Moment] = {}
         self.baselines: dict[Place, Any] = {}
-        self._freezes: dict[str, Freeze] = {}
+        self._freezes: list[Freeze] = []
         self._refused: dict[str, list[float]] = {}
-        self._latest = float("-inf")
         self._boots: list[Moment] = []  # the entries with which another boot of a machine begins to write
         self._count = 0
         for record in records:
@@ -49,7 +49,7 @@ class Ledger:
 
     def freezes(self, now: float) -> tuple[Freeze, ...]:
         """Return what is frozen at ``now``, oldest first."""
-        return tuple(f for f in self._freezes.values() if f.until is None or seconds(f.until) > now)
+        return tuple(f for f in self._freezes if f.until is None or seconds(f.until) > now)
 
     def frozen(self, key: str, now: float) -> Freeze | None:
         """Return the freeze that holds ``key`` at ``now``."""
@@ -72,47 +72,51 @@ class Ledger:
     def waited_s(self, place: Place, now: float, boot: str, uptime: float) -> float:
         """Return the seconds since a value changed, at least zero, whatever was done to the wall clock.
 
-        On the same boot the uptime tells. Else the wall clock does; if that stands before the change it was set
-        back, and the wait counts from the first entry that was dated so. In any case it is at least as long as
-        this boot has had entries since. So a clock that is set back can neither end a wait early nor add more
-        to it than the wait itself.
+        On the same boot the uptime tells. Else the wall clock does, unless it stands before the change: then it was
+        set back, and only the time counts for which this boot has had entries since. So a clock that is set back
+        can neither end a wait early nor add more to it than the wait itself.
         """
         moment = self.changed.get(place)
         if moment is None:
             return float("inf")
         if moment.boot == boot and _is_known(boot):
             return max(0.0, uptime - moment.uptime)
-        by_wall = now - (moment.time if now >= moment.time else moment.seen)
         since = (start.uptime for start in self._boots if start.boot == boot and start.number > moment.number)
-        return max(0.0, by_wall, uptime - next(since, uptime))
+        return max(0.0, now - moment.time, uptime - next(since, uptime))
 
     def may_record(self, author: str, now: float) -> bool:
         """Tell whether one more refusal of ``author`` still belongs into the journal."""
-        recent = [moment for moment in self._refused.get(author, ()) if 0 <= now - moment < RECORDED_S]
+        recent = [moment for moment in self._refused.get(author, ()) if abs(now - moment) < RECORDED_S]
         return len(recent) < RECORDED_MOST
 
     # -- what is taken in -------------------------------------------------------------------------
 
     def absorb(self, record: Mapping[str, Any]) -> None:
-        """Take in the next record that stands."""
-        kind, details = record["kind"], record.get("details", {})
+        """Take in the next record that stands. Raises ``JournalError`` for one with a time that is none."""
+        try:
+            self._absorb(record, record["kind"], record.get("details", {}))
+        except ValueError as error:
+            place = f"entry {record['id']} of revision {record['revision']}"
+            raise JournalError("journal", f"{error}. Correct or restore the line", place=place) from None
+
+    def _absorb(self, record: Mapping[str, Any], kind: str, details: Mapping[str, Any]) -> None:
         moment = self._moment(record)
-        if moment.time < self._latest:
-            self._clock_went_back(moment.time)
-        self._latest = max(self._latest, moment.time)
         if kind == "freeze":
-            self._freezes.pop(details["pattern"], None)
-            self._freezes[details["pattern"]] = _freeze(record, details)
+            freeze = _freeze(record, details)
+            seconds(
+                freeze.until or freeze.since
+            )  # a time that is none shall be found here, not when it is asked for
+            self._freezes.append(freeze)
         elif kind == "unfreeze":
-            self._freezes.pop(details["pattern"], None)
+            self._freezes = [freeze for freeze in self._freezes if freeze.pattern != details["pattern"]]
         elif kind == "approve":
             for item in details["baselines"]:
-                self.baselines[_place(item)] = item["value"]
+                self.baselines[_place(item)] = item.get("value")
         elif kind == "refusal":
             self._refused.setdefault(record["author"], []).append(moment.time)
             del self._refused[record["author"]][:-RECORDED_MOST]
         else:
-            by_person = kind == "external" or bool(details.get("forced"))
+            by_person = kind == "external" or (kind == "commit" and bool(details.get("forced")))
             for item in _real_changes(record):
                 self._change(item, moment, by_person)
 
@@ -120,24 +124,20 @@ class Ledger:
         time = seconds(record["time"])
         boot, uptime = record.get("uptime", ("", 0.0))
         self._count += 1
-        moment = Moment(self._count, time, boot, uptime, time)
+        moment = Moment(self._count, time, boot, uptime)
         if _is_known(boot) and (not self._boots or self._boots[-1].boot != boot):
             self._boots.append(moment)
+            del self._boots[:-BOOTS_MOST]
         return moment
 
     def _change(self, item: Mapping[str, Any], moment: Moment, by_person: bool) -> None:
         place = _place(item)
         if "old" in item or item.get("context"):  # else it is where the journal, or the key, begins
             self.changed[place] = moment
-        if "new" not in item:
-            self.baselines.pop(place, None)
-        elif by_person:
+        if by_person and "new" in item:
             self.baselines[place] = item["new"]
-
-    def _clock_went_back(self, now: float) -> None:
-        for place, moment in self.changed.items():
-            if now < moment.seen:
-                self.changed[place] = moment._replace(seen=now)
+        elif by_person:
+            self.baselines.pop(place, None)
 
 
 def _is_known(boot: str) -> bool:
@@ -163,5 +163,5 @@ def _freeze(record: Mapping[str, Any], details: Mapping[str, Any]) -> Freeze:
 
 
 def seconds(text: str) -> float:
-    """Return a journal time as seconds since 1970."""
+    """Return a journal time as seconds since 1970. Raises ``ValueError``."""
     return datetime.fromisoformat(text).timestamp()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from paramstore._values import ABSENT, Absent
+from paramstore._values import ABSENT, Absent, same
 
 __all__ = ["ABSENT", "Absent", "Change", "CommitResult", "Entry", "Explanation", "FileChange", "Freeze", "Health", "Kind",
            "LayerValue", "Problem", "Spec", "Violation"]  # fmt: skip
@@ -127,6 +127,11 @@ class Entry:
     files: Mapping[str, FileChange] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     uptime: tuple[str, float] | None = None
+
+    @property
+    def changed(self) -> tuple[Change, ...]:
+        """The changes without those that a rule kept from being any."""
+        return tuple(change for change in self.changes if not same(change.old, change.new))
 
 
 @dataclass(frozen=True, slots=True)

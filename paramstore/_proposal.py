@@ -20,14 +20,19 @@ from paramstore._guards import (
     decimals_of,
     holding,
     limits,
+    move_of,
     named,
     tightest,
 )
+from paramstore._layers import Layers, contexts
 from paramstore._model import ABSENT, Change, Violation
 from paramstore._project import Infeasible, Row, Variable, project
 from paramstore._schema import Schema
 from paramstore._state import Document
 from paramstore._values import same
+
+MOST_OTHERS = 60  # contexts beside its own that a projection looks after; the rest is judged when it is done
+_MOVING: Any = object()
 
 
 class Proposal(NamedTuple):
@@ -36,8 +41,9 @@ class Proposal(NamedTuple):
 
     schema: Schema
     document: Document  # as it stands
+    after: Document  # with what else the transaction asks for
     context: Mapping[str, Any]
-    values: Mapping[str, Any]  # in this context, with what else the transaction asks for
+    values: Mapping[str, Any]  # of ``after``, in this context
     targets: Mapping[str, Any]
     members: frozenset[str]
 
@@ -66,7 +72,16 @@ def settle(proposal: Proposal, asker: Asker) -> tuple[list[Change], list[Violati
         return [], [_contradiction(proposal, error)]
     changes = [_kept(proposal, path, found[0].rule) for path, found in held.items() if found]
     changes += [_moved(proposal, mover, applied[path]) for path, mover in movers.items()]
-    return [change for change in changes if not _is_nothing(change)], []
+    wrong = [problem for change in changes for problem in _misfits(proposal, change)]
+    return [change for change in changes if not (wrong or _is_nothing(change))], wrong
+
+
+def _misfits(proposal: Proposal, change: Change) -> list[Violation]:
+    """Return what a schema says against a projected value within limits: it may allow certain numbers only."""
+    if change.new is ABSENT or same(change.old, change.new):
+        return []
+    _, problems = proposal.schema.judge(change.key.partition(".")[2], change.new)
+    return [Violation(change.key, "type", f"{text}.", change.requested, change.context) for text in problems]
 
 
 def _wrong(proposal: Proposal, path: str, asker: Asker) -> list[Violation]:
@@ -88,9 +103,7 @@ def _held(proposal: Proposal, path: str, asker: Asker) -> list[Violation]:
 
 
 def _move(proposal: Proposal, path: str) -> Move:
-    from paramstore._layers import value_in
-
-    return Move(path, proposal.context, value_in(proposal.document, path, proposal.context))
+    return move_of(proposal.document, path, proposal.context)
 
 
 def _movable(proposal: Proposal, held: Mapping[str, list[Violation]], asker: Asker) -> list[str]:
@@ -111,7 +124,7 @@ def _movable(proposal: Proposal, held: Mapping[str, list[Violation]], asker: Ask
 def _is_free(proposal: Proposal, path: str, held: Mapping[str, list[Violation]], asker: Asker) -> bool:
     if path in held:
         return not held[path]
-    if proposal.schema.specs[path].type not in ("number", "integer"):
+    if not proposal.schema.is_plain_number(path):
         return False
     found = asking(proposal.schema, _move(proposal, path), asker, proposal.values[path])
     return not _held(proposal, path, asker) and all(violation.rule in asker.exempt for violation in found)
@@ -124,19 +137,7 @@ def _mover(proposal: Proposal, path: str, asker: Asker) -> _Mover:
         decimals = decimals_of(spec, target, move.old)
     else:  # finer than its schema asks for, if it is written so: what nobody asked for shall not be rounded
         decimals = max(decimals_of(spec, target), digits(target))
-    return _Mover(
-        move, target, decimals, [*limits(schema, move, asker), *_open_limits(schema, path, decimals)]
-    )
-
-
-def _open_limits(schema: Schema, path: str, decimals: int) -> Iterator[Limit]:
-    """Yield exclusive bounds as the inclusive ones that they come to in so many digits."""
-    low, high = schema.exclusive_bounds(path)
-    unit = Decimal(1).scaleb(-decimals)
-    if low is not None:
-        yield Limit("exclusiveMinimum", exact(low) + unit, None)
-    if high is not None:
-        yield Limit("exclusiveMaximum", None, exact(high) - unit)
+    return _Mover(move, target, decimals, limits(schema, move, asker, decimals))
 
 
 def _solve(proposal: Proposal, movers: Mapping[str, _Mover]) -> dict[str, Decimal]:
@@ -161,29 +162,56 @@ def _variable(name: str, mover: _Mover) -> Variable:
 
 
 def _rows(proposal: Proposal, constraint: Constraint, movers: Mapping[str, _Mover]) -> Iterator[Row]:
-    """Yield the rows of ``constraint`` over what moves; what does not is moved to the other side."""
+    """Yield the rows of ``constraint`` over what moves, in this context and in each that it reaches: where other
+    overrides give some of the values, those stand, and what moves has to suit them as well."""
     if movers.keys().isdisjoint(constraint.paths):
         return
-    decimals = {
-        p: movers[p].decimals if p in movers else digits(proposal.values[p]) for p in constraint.paths
-    }
-    for terms in rows(constraint, {path: Decimal(1).scaleb(-count) for path, count in decimals.items()}):
-        fixed = sum(
-            (f * exact(proposal.values[p]) for p, f in terms.coefficients.items() if p not in movers),
-            Decimal(0),
+    places = [(path, proposal.context, _MOVING) for path in constraint.paths if path in movers]
+    moving = Layers(proposal.after.with_values(places, ABSENT, ""), constraint.paths)
+    reached = contexts(proposal.after, constraint.paths, [proposal.context])
+    others = [context for context in reached if context != proposal.context][:MOST_OTHERS]
+    seen: set[tuple[Any, ...]] = set()
+    for context in [proposal.context, *others]:
+        values = moving.values(context)
+        known = tuple(path if value is _MOVING else value for path, value in values.items())
+        if known not in seen:
+            seen.add(known)
+            yield from _rows_in(proposal, constraint, movers, context, values)
+
+
+def _rows_in(
+    proposal: Proposal,
+    constraint: Constraint,
+    movers: Mapping[str, _Mover],
+    context: Mapping[str, Any],
+    values: Mapping[str, Any],
+) -> Iterator[Row]:
+    now = {path: proposal.values[path] if value is _MOVING else value for path, value in values.items()}
+    decimals = {path: movers[path].decimals if v is _MOVING else digits(v) for path, v in values.items()}
+    units = {path: Decimal(1).scaleb(-count) for path, count in decimals.items()}
+    elsewhere = context != proposal.context
+    label = f"{constraint} in {dict(context)}" if elsewhere else str(constraint)
+    for terms in rows(constraint, units):
+        free = {
+            proposal.schema.specs[p].key: f for p, f in terms.coefficients.items() if values[p] is _MOVING
+        }
+        rest = sum(
+            (f * exact(now[p]) for p, f in terms.coefficients.items() if values[p] is not _MOVING), Decimal(0)
         )
-        moving = {proposal.schema.specs[p].key: f for p, f in terms.coefficients.items() if p in movers}
-        if moving:
-            low = None if terms.low is None else terms.low - fixed
-            high = None if terms.high is None else terms.high - fixed
-            yield Row(moving, low, high, str(constraint))
+        total = sum((f * exact(now[p]) for p, f in terms.coefficients.items()), Decimal(0))
+        low, high = terms.low, terms.high
+        if elsewhere:  # what was broken there by hand may stay, but not get worse
+            low = None if low is None else min(low, total)
+            high = None if high is None else max(high, total)
+        if free:
+            yield Row(free, None if low is None else low - rest, None if high is None else high - rest, label)
 
 
 def _contradiction(proposal: Proposal, error: Infeasible) -> Violation:
     schema = proposal.schema
     where = f" at {dict(proposal.context)}" if proposal.context else ""
     text = f"`{schema.namespace}`{where}: no values satisfy these rules together: {'; '.join(error.rules)} ({schema.file})."
-    return Violation(schema.namespace, "constraint", text, dict(proposal.targets), dict(proposal.context))
+    return Violation(schema.namespace, "infeasible", text, dict(proposal.targets), dict(proposal.context))
 
 
 # --- what came of it ----------------------------------------------------------------------------
@@ -207,7 +235,7 @@ def _moved(proposal: Proposal, mover: _Mover, applied: Decimal) -> Change:
     bound_by = None if exact(asked) == applied else _bound_by(proposal.schema, mover, applied)
     if path not in proposal.targets and applied == exact(mover.target):
         new = old  # it made no room, so nothing is written for it
-    elif path in proposal.targets and bound_by and applied == exact(mover.move.old):
+    elif path in proposal.targets and applied == exact(mover.move.old) and (bound_by or old is ABSENT):
         new = old
     return Change(spec.key, old, new, proposal.context, asked, bound_by)
 

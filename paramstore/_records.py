@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from paramstore._model import Change, Entry, Violation
 
 VERSION = 1
+LONGEST_TEXT = 2_000
 LONGEST_REQUEST = 20_000  # characters of a refused value: what is refused must not fill the disk
 _MARK = b',"crc":"'
 _TAIL = len(_MARK) + 8 + len('"}')
@@ -47,14 +48,21 @@ def violation_data(violation: Violation) -> dict[str, Any]:
     from paramstore._exact import is_finite, show
     from paramstore._values import thaw
 
-    asked = thaw(violation.requested)
-    item: dict[str, Any] = {"key": violation.key, "rule": violation.rule, "text": violation.text}
-    item["requested"] = asked if is_finite(asked) and len(repr(asked)) <= LONGEST_REQUEST else show(asked)
+    asked = violation.requested
+    plain = is_finite(asked) and len(repr(asked)) <= LONGEST_REQUEST
+    item: dict[str, Any] = {"key": violation.key, "rule": violation.rule}
+    item["requested"] = thaw(asked) if plain else show(asked)
     if violation.context:
         item["context"] = dict(violation.context)
     if violation.allowed is not None:
         item["allowed"] = list(violation.allowed)
+    else:  # else key, rule and numbers say it all, in a tenth of the bytes
+        item["text"] = _shortened(violation.text)
     return item
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
 
 
 def encode(entry: Entry) -> tuple[dict[str, Any], bytes]:
@@ -96,7 +104,51 @@ def parse(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line)
     except ValueError:
         return None
-    return record if isinstance(record, dict) and record.get("v") == VERSION else None
+    return record if isinstance(record, dict) and record.get("v") == VERSION and _is_shaped(record) else None
+
+
+def _is_shaped(record: dict[str, Any]) -> bool:
+    """Tell whether a record has what each reader of it relies on: a right checksum says only that it is unharmed."""
+    details, uptime = record.get("details", {}), record.get("uptime", ["", 0.0])
+    if not isinstance(details, dict) or not isinstance(uptime, list) or len(uptime) != 2:
+        return False
+    if not isinstance(uptime[0], str) or type(uptime[1]) not in (int, float):
+        return False
+    kinds = {"revision": int, "id": str, "time": str, "kind": str, "author": str, "reason": str, "evidence": dict,
+             "changes": list, "files": dict}  # fmt: skip
+    if any(type(record.get(name)) is not kind for name, kind in kinds.items()):
+        return False
+    needs = {"freeze": "pattern", "unfreeze": "pattern", "approve": "baselines", "refusal": "violations"}
+    need = needs.get(record["kind"])
+    if not _is_time(record["time"]) or ("until" in details and not _is_time(details["until"])):
+        return False
+    if need == "pattern":
+        return isinstance(details.get("pattern"), str)
+    items = [*record["changes"], *(details.get(need, [None]) if need else [])]
+    return all(_is_item(item) for item in items)
+
+
+def _is_time(text: Any) -> bool:
+    """Tell whether ``text`` is a time that ``datetime`` reads, which costs more to import than all of this."""
+    if not isinstance(text, str) or len(text) < 20 or text[4:20:3] not in ("--T::Z", "--T::.", "--T::+"):
+        return False
+    parts = (text[:4], text[5:7], text[8:10], text[11:13], text[14:16], text[17:19])
+    if not all(part.isdigit() and part.isascii() for part in parts):
+        return False
+    year, month, day, hour, minute, second = map(int, parts)
+    plain = year and 0 < month < 13 and 0 < day < 29 and hour < 24 and minute < 60 and second < 60
+    if plain and (text[19:] == "Z" or (text[-1] == "Z" and text[20:-1].isdigit() and len(text) == 27)):
+        return True
+    from datetime import datetime
+
+    try:
+        return bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _is_item(item: Any) -> bool:
+    return isinstance(item, dict) and type(item.get("key")) is str and type(item.get("context", {})) is dict
 
 
 def entry(record: dict[str, Any]) -> Entry:

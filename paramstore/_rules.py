@@ -1,19 +1,31 @@
 """What a proposed change must pass before it is written. Pure.
 
-Each request by itself: type and bounds (``Schema.judge``), clamped if asked, rounded to the schema's digits,
-guards. Projections then move within what the others leave (``_proposal``). Last, constraints: in every
-context, after overrides are laid over.
+Each request by itself: type and bounds (``Schema.judge``), clamped if asked, rounded to the schema's digits.
+Projections then move within what the others leave (``_proposal``). Then guards and constraints, on what a read
+would give before and after: in every context that the changes reach, after overrides are laid over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import isfinite
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from paramstore._constraints import Constraint, excess, violation
-from paramstore._guards import Asker, Move, clamp, judge, limits
-from paramstore._layers import contexts, value_in, values_in
+from paramstore._constraints import Constraint, shortfalls, violation
+from paramstore._exact import is_finite
+from paramstore._guards import (
+    Asker,
+    Move,
+    asking,
+    beyond,
+    clamp,
+    cooling,
+    frozen,
+    limits,
+    move_of,
+    named,
+)
+from paramstore._layers import Layers, contexts
 from paramstore._model import ABSENT, Change, Spec, Violation
 from paramstore._schema import Schema
 from paramstore._state import Document, split_key
@@ -23,6 +35,7 @@ if TYPE_CHECKING:
     from paramstore._proposal import Proposal
 
 OnViolation = Literal["reject", "clamp", "project"]
+WORSE = 1e-12  # of a constraint that was broken before: what adding up floats in another order may be off by
 
 
 class Request(NamedTuple):
@@ -62,10 +75,14 @@ def judge_all(
 
         moved, wrong = settle(proposal, asker)
         problems += wrong
-        changes += [_with_overrode(proposal.schema, proposal.document, change, asker) for change in moved]
-    if not problems:
-        for name in dict.fromkeys(split_key(change.key)[0] for change in changes):
-            problems += broken_constraints(schema_of(name), documents[name], _after(documents[name], changes))
+        changes += moved
+    for name in dict.fromkeys(split_key(change.key)[0] for change in changes):
+        schema, before, after = schema_of(name), documents[name], laid(documents[name], changes)
+        found, overrode = guarded(schema, before, after, changes, asker)
+        changes = [_noting(change, overrode) for change in changes]
+        problems += found
+        if not problems:
+            problems += broken_constraints(schema, before, after, changes)
     return (changes, []) if not problems else ([], problems)
 
 
@@ -75,91 +92,65 @@ def judge_all(
 def judge_request(
     schema: Schema, document: Document, request: Request, asker: Asker
 ) -> tuple[Change | None, list[Violation]]:
-    """Return the change that ``request`` comes to (``None``: nothing differs) and what is wrong with it."""
+    """Return the change that ``request`` comes to (``None``: nothing differs) and what is wrong with it. Guards and
+    constraints are judged on all changes together."""
     _, path = split_key(request.key)
     old = document.own_value(path, request.context, ABSENT)
-    move = Move(path, request.context, value_in(document, path, request.context))
     if request.value is ABSENT:
-        return _judge_removal(schema, document, request, move, asker)
+        return _judge_removal(request, old)
     value, bound_by = request.value, None
     if request.on_violation == "clamp":
+        move = move_of(document, path, request.context)
         value, bound_by = _clamped(schema, move, value, asker)
+        if bound_by and old is ABSENT and value == move.old:
+            return Change(request.key, old, old, request.context, request.value, bound_by), []
     value, broken = schema.judge(path, value)
-    if broken:
-        return None, [_broken(schema.specs[path], request, sentence, value) for sentence in broken]
     rounded = round_to(value, schema.specs[path].decimals)
-    if not same(rounded, value):
+    if not broken and not same(rounded, value):
         value, bound_by = rounded, bound_by or "decimals"
         value, broken = schema.judge(path, value)
-        if broken:
-            return None, [_broken(schema.specs[path], request, sentence, value) for sentence in broken]
+    if broken:
+        spec = schema.specs[path]
+        return None, [_broken(schema, spec, request, sentence, value) for sentence in broken]
+    if same(old, value) and bound_by is None:
+        return None, []
     requested = request.value if bound_by else value
-    change = Change(request.key, old, value, request.context, requested, bound_by)
-    if same(old, value):
-        return (change if bound_by else None), []
-    return _guarded(schema, move, value, change, asker)
+    return Change(request.key, old, value, request.context, requested, bound_by), []
 
 
-def _judge_removal(
-    schema: Schema, document: Document, request: Request, move: Move, asker: Asker
-) -> tuple[Change | None, list[Violation]]:
+def _judge_removal(request: Request, old: Any) -> tuple[Change | None, list[Violation]]:
     if not request.context:
         text = f"`{request.key}` cannot be removed: only a value for a context can."
         return None, [Violation(request.key, "type", text)]
-    old = document.own_value(move.path, request.context, ABSENT)
-    if old is ABSENT:
-        return None, []
-    without = document.with_values([(move.path, request.context, ABSENT)], ABSENT, "")
-    then = value_in(without, move.path, request.context)
     change = Change(request.key, old, ABSENT, request.context, ABSENT)
-    return _guarded(schema, move, then, change, asker)
-
-
-def _guarded(
-    schema: Schema, move: Move, new: Any, change: Change, asker: Asker
-) -> tuple[Change | None, list[Violation]]:
-    found = judge(schema, move, new, asker, new if change.requested is ABSENT else change.requested)
-    binding = [problem for problem in found if problem.rule not in asker.exempt]
-    return (None, binding) if binding else (_noting(change, found, asker), [])
-
-
-def _noting(change: Change, found: Iterable[Violation], asker: Asker) -> Change:
-    """Return the change with the guards that force overrode."""
-    broken = tuple(dict.fromkeys(problem.rule for problem in found)) if asker.forced else ()
-    if not broken:
-        return change
-    return Change(
-        change.key, change.old, change.new, change.context, change.requested, change.bound_by, overrode=broken
-    )
-
-
-def _with_overrode(schema: Schema, document: Document, change: Change, asker: Asker) -> Change:
-    if not asker.forced or same(change.old, change.new):
-        return change
-    _, path = split_key(change.key)
-    move = Move(path, change.context, value_in(document, path, change.context))
-    return _noting(change, judge(schema, move, change.new, asker, change.requested), asker)
+    return (None if old is ABSENT else change), []
 
 
 def _clamped(schema: Schema, move: Move, value: Any, asker: Asker) -> tuple[Any, str | None]:
     """Move a number to the nearest limit; anything else is left for ``Schema.judge`` to refuse."""
     spec = schema.specs[move.path]
-    if type(value) not in (int, float) or spec.type not in ("number", "integer") or not isfinite(value):
+    if type(value) not in (int, float) or spec.type not in ("number", "integer") or not is_finite(value):
         return value, None
     decimals = 0 if spec.type == "integer" else spec.decimals
-    return clamp(value, limits(schema, move, asker), decimals, move.old)
+    return clamp(value, limits(schema, move, asker, decimals), decimals, move.old)
 
 
-def _broken(spec: Spec, request: Request, sentence: str, value: Any) -> Violation:
-    rule = "type"
-    if type(value) in (int, float):
-        below = spec.minimum is not None and value < spec.minimum
-        above = spec.maximum is not None and value > spec.maximum
-        rule = "minimum" if below else "maximum" if above else rule
-    elif spec.choices is not None:
-        rule = "enum"
-    allowed = (spec.minimum, spec.maximum) if rule in ("minimum", "maximum") else None
-    return Violation(request.key, rule, f"{sentence}.", request.value, dict(request.context), allowed)
+def _broken(schema: Schema, spec: Spec, request: Request, sentence: str, value: Any) -> Violation:
+    rule, allowed = "type", None
+    low, high = schema.exclusive_bounds(split_key(request.key)[1])
+    if spec.choices is not None:
+        rule, allowed = "enum", None
+    elif type(value) in (int, float):
+        tests = (
+            ("minimum", spec.minimum is not None and value < spec.minimum),
+            ("maximum", spec.maximum is not None and value > spec.maximum),
+            ("exclusiveMinimum", low is not None and value <= low),
+            ("exclusiveMaximum", high is not None and value >= high),
+        )
+        rule = next((name for name, beyond_it in tests if beyond_it), rule)
+        allowed = (spec.minimum if low is None else low, spec.maximum if high is None else high)
+    text = sentence.replace(f"`{request.key}`", named(request.key, request.context), 1)
+    return Violation(request.key, rule, f"{text}.", request.value, dict(request.context), allowed)
 
 
 def round_to(value: Any, decimals: int | None) -> Any:
@@ -169,10 +160,11 @@ def round_to(value: Any, decimals: int | None) -> Any:
     return round(value, decimals) + 0.0
 
 
-# --- together -----------------------------------------------------------------------------------
+# --- proposals ----------------------------------------------------------------------------------
 
 
-def _after(document: Document, changes: Iterable[Change]) -> Document:
+def laid(document: Document, changes: Iterable[Change]) -> Document:
+    """Return the document with those of ``changes`` that are about it."""
     places = [
         (split_key(change.key)[1], change.context, change.new)
         for change in changes
@@ -193,45 +185,127 @@ def _proposals(
         if request.on_violation == "project":
             place = split_key(request.key)[0], tuple(sorted(request.context.items()))
             grouped.setdefault(place, []).append(request)
+    asked = {(request.key, tuple(sorted(request.context.items()))) for request in requests}
     for (namespace, at), mine in sorted(grouped.items(), key=lambda item: len(item[0][1])):  # the base first
-        asked = {(request.key, tuple(sorted(request.context.items()))) for request in requests}
-        groups = {request.group for request in mine if request.group}
-        keys = {f"{namespace}.{path}": path for path in documents[namespace].values}
-        members = {
-            path
-            for key, path in keys.items()
-            if (key, at) not in asked and any(key.startswith(f"{group}.") for group in groups)
-        }
-        context = mine[0].context
-        values = values_in(_after(documents[namespace], changes), context)
-        targets = {split_key(request.key)[1]: request.value for request in mine}
-        schema, document = schema_of(namespace), documents[namespace]
         from paramstore._proposal import Proposal
 
-        yield Proposal(schema, document, context, values, targets, frozenset(members))
+        schema, document = schema_of(namespace), documents[namespace]
+        groups = {request.group for request in mine if request.group}
+        members = frozenset(
+            path
+            for path, spec in schema.specs.items()
+            if (spec.key, at) not in asked and any(spec.key.startswith(f"{group}.") for group in groups)
+        )
+        targets = {split_key(request.key)[1]: request.value for request in mine}
+        after, context = laid(document, changes), mine[0].context
+        values = Layers(after, document.values).values(context)
+        yield Proposal(schema, document, after, context, values, targets, members)
 
 
-def broken_constraints(schema: Schema, before: Document, after: Document) -> list[Violation]:
-    """Judge the constraints of a namespace in every context, base first.
+# --- together: guards ---------------------------------------------------------------------------
+
+
+def guarded(
+    schema: Schema, before: Document, after: Document, changes: Sequence[Change], asker: Asker
+) -> tuple[list[Violation], dict[str, list[str]]]:
+    """Return what guards refuse, once for each key and rule; and by key what they would, but for force.
+
+    Steps, drift and cooldown are judged in every context that a change reaches, on what a read there gives
+    before and after all of them: a value can move without being written to.
+    """
+    found: dict[tuple[str, str], Violation] = {}
+    for path, mine in _by_path(schema.namespace, changes).items():
+        for problem in _guard_path(schema, before, after, path, mine, asker):
+            found.setdefault((problem.key, problem.rule), problem)
+    overrode: dict[str, list[str]] = {}
+    for key, rule in found:
+        if asker.forced:
+            overrode.setdefault(key, []).append(rule)
+    return [problem for problem in found.values() if problem.rule not in asker.exempt], overrode
+
+
+def _by_path(namespace: str, changes: Iterable[Change]) -> dict[str, list[Change]]:
+    found: dict[str, list[Change]] = {}
+    for change in changes:
+        name, path = split_key(change.key)
+        if name == namespace and not same(change.old, change.new):
+            found.setdefault(path, []).append(change)
+    return found
+
+
+def _guard_path(
+    schema: Schema, before: Document, after: Document, path: str, changes: Sequence[Change], asker: Asker
+) -> Iterator[Violation]:
+    old, new = Layers(before, [path]), Layers(after, [path])
+    asked = {tuple(sorted(c.context.items())): c.requested for c in changes if c.requested is not ABSENT}
+    for change in changes:
+        move = Move(path, change.context, old.values(change.context)[path])
+        want = new.values(change.context)[path] if change.requested is ABSENT else change.requested
+        yield from asking(schema, move, asker, want)
+        yield from frozen(schema, move, asker, want)
+    around = [change.context for change in changes]
+    try:
+        reached = [
+            *({} for at in around if not at),
+            *contexts(after, [path], around),
+            *contexts(before, [path], around),
+        ]
+    except OverflowError as error:
+        yield _too_many(schema, error)
+        return
+    for context in reached:
+        move = Move(path, context, old.values(context)[path], old.source(path, context))
+        value = new.values(context)[path]
+        if not same(move.old, value):
+            want = asked.get(tuple(sorted(context.items())), value)
+            yield from beyond(schema, move, value, asker, want)
+            yield from cooling(schema, move, asker, want)
+
+
+def _noting(change: Change, overrode: Mapping[str, list[str]]) -> Change:
+    """Return the change with the guards that force overrode."""
+    broken = overrode.get(change.key)
+    return replace(change, overrode=tuple(broken)) if broken and not same(change.old, change.new) else change
+
+
+# --- together: constraints ----------------------------------------------------------------------
+
+
+def broken_constraints(
+    schema: Schema, before: Document, after: Document, changes: Iterable[Change]
+) -> list[Violation]:
+    """Judge the constraints that changes touch, in every context that they reach.
 
     What an edit by hand has broken for one context already is no fault of this change, unless it makes it
     worse: ``check`` warns of it.
     """
-    found = []
+    found: list[Violation] = []
+    touched = _by_path(schema.namespace, changes)
     for index, constraint in enumerate(schema.constraints):
+        mine = [change for path in constraint.paths for change in touched.get(path, ())]
+        around = list({tuple(sorted(c.context.items())): c.context for c in mine}.values())
         try:
-            places = [{}, *contexts(after, constraint.paths)]
+            places = [*({} for at in around if not at), *contexts(after, constraint.paths, around)]
         except OverflowError as error:
             return [_too_many(schema, error)]
+        then, now = Layers(before, constraint.paths), Layers(after, constraint.paths)
         for context in places:
-            values = values_in(after, context) if context else after.values
-            problem = violation(constraint, values)
-            if problem and not _was_broken(constraint, before, context, values):
-                where = f"in {context}: " if context else ""
-                place = f"{schema.file}#/properties/values/x-constraints/{index}"
-                text = f"{where}`{schema.namespace}`: {problem} ({_unit(schema, constraint)}{place})."
-                found.append(Violation(schema.namespace, "constraint", text, context=dict(context)))
+            problem = violation(constraint, now.values(context))
+            if problem and not _was_broken(
+                schema, constraint, then.values(context), now.values(context), context
+            ):
+                asked = {change.key: change.requested for change in mine}
+                found.append(_constraint_violation(schema, index, problem, context, asked))
     return found
+
+
+def _constraint_violation(
+    schema: Schema, index: int, problem: str, context: Mapping[str, Any], asked: Mapping[str, Any]
+) -> Violation:
+    where = f"in {dict(context)}: " if context else ""
+    place = f"{schema.file}#/properties/values/x-constraints/{index}"
+    text = f"{where}`{schema.namespace}`: {problem} ({_unit(schema, schema.constraints[index])}{place})."
+    return Violation(schema.namespace, "constraint", text, dict(asked), dict(context))
 
 
 def _unit(schema: Schema, constraint: Constraint) -> str:
@@ -242,17 +316,22 @@ def _unit(schema: Schema, constraint: Constraint) -> str:
 
 
 def _was_broken(
-    constraint: Constraint, before: Document, context: Mapping[str, Any], now: Mapping[str, Any]
+    schema: Schema,
+    constraint: Constraint,
+    then: Mapping[str, Any],
+    now: Mapping[str, Any],
+    context: Mapping[str, Any],
 ) -> bool:
+    """Tell whether every part of a constraint was broken in this context before, by as much as it is now."""
     if not context:
         return False
-    then = excess(constraint, values_in(before, context))
-    return then > 0 and excess(constraint, now) <= then + 1e-12
+    pairs = zip(shortfalls(constraint, now), shortfalls(constraint, then), strict=True)
+    return all(short <= before + WORSE for short, before in pairs)
 
 
 def _too_many(schema: Schema, error: OverflowError) -> Violation:
     text = (
-        f"`{schema.namespace}`: its overrides combine to more than {error.args[0]} contexts, too many to hold its "
-        f"constraints to ({schema.file}). Merge overrides, or give fewer dimensions."
+        f"`{schema.namespace}`: its overrides combine to {error.args[0]} contexts, too many to hold its rules to "
+        f"({schema.file}). Merge overrides, or give fewer dimensions."
     )
-    return Violation(schema.namespace, "constraint", text)
+    return Violation(schema.namespace, "contexts", text)

@@ -169,6 +169,13 @@ class Schema:
         leaf = self._leaves[path]
         return leaf.get("exclusiveMinimum"), leaf.get("exclusiveMaximum")
 
+    def is_plain_number(self, path: str) -> bool:
+        """Tell whether every number within bounds will do."""
+        leaf = self._leaves[path]
+        return (
+            self.specs[path].type in ("number", "integer") and "enum" not in leaf and PLAIN.issuperset(leaf)
+        )
+
     def broken_constraints(self, values: Mapping[str, Any]) -> list[str]:
         """Return a sentence for each constraint that complete ``values`` (relative keys) break."""
         found = (violation(constraint, values) for constraint in self.constraints)

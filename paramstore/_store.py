@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from paramstore._values import Values
 
 
+PATIENT_S = 60.0  # how long a freeze waits for the lock: who pulls the switch wants it pulled
+
+
 class ParamStore(Writes, Reader):
     """The parameters under ``root`` (a directory with ``params/`` and ``schemas/``).
 
@@ -346,7 +349,7 @@ class ParamStore(Writes, Reader):
         from paramstore._explain import explain
 
         self._place(key)
-        last = next((entry for entry in reversed(self.history(key)) if entry.changes), None)
+        last = next((entry for entry in reversed(self.history(key)) if entry.changed), None)
         layers = self._environment, self._overrides
         return explain(self.newest()[1], key, context, self.spec(key), layers, last)
 
@@ -410,13 +413,16 @@ class ParamStore(Writes, Reader):
 
     # -- what a transaction needs -------------------------------------------------------------------
 
-    def _transaction(self, timeout_s: float | None, **words: Any) -> AbstractContextManager[Transaction]:
+    def _transaction(
+        self, timeout_s: float | None, tolerant: bool = False, **words: Any
+    ) -> AbstractContextManager[Transaction]:
         from paramstore._transaction import check_timeout, transaction
 
         backend = self._open()
-        wait_s = self._options.timeout_s if timeout_s is None else check_timeout(timeout_s)
+        patient_s = max(self._options.timeout_s, PATIENT_S if tolerant else 0.0)
+        wait_s = patient_s if timeout_s is None else check_timeout(timeout_s)
         last = self._snapshot.state if self._snapshot is not None else None
-        return transaction(backend.session(wait_s, last), self._take, words)
+        return transaction(backend.session(wait_s, last, tolerant), self._take, words)
 
     def _take(self, state: State) -> None:
         """Serve a state that this process has just committed, without reading it back."""

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, get_args
 
 from paramstore._backends.base import Draft, Session
 from paramstore._clock import Clock
 from paramstore._evidence import Evidence, checked
+from paramstore._exact import bare
 from paramstore._guards import EVERY_GUARD, GUARDS, Asker, next_steps
 from paramstore._history import changes_between, flatten
 from paramstore._layers import check_context, context_values
 from paramstore._ledger import Ledger
 from paramstore._model import ABSENT, Change, CommitResult, Entry, Kind, Violation
-from paramstore._records import violation_data
+from paramstore._records import LONGEST_REQUEST, violation_data
 from paramstore._rules import OnViolation, Request, judge_all
 from paramstore._state import Document, State, split_key
 from paramstore._values import same, unknown_key
-from paramstore.errors import ConflictError, ParamstoreError, ValidationError
+from paramstore.errors import ConflictError, ContextError, ParamstoreError, UnknownParamError, ValidationError
 
 
 @contextmanager
@@ -29,14 +31,19 @@ def transaction(
     with session as held:
         tx = Transaction(held, **words)
         try:
+            tx.begin()
             yield tx
             state = tx.finish()
+        except (ValidationError, UnknownParamError, ContextError) as error:
+            tx.record_refusal(error)
+            raise
         finally:
             tx.end()
         if state is not None:
             take(state)
 
 
+MOST_RECORDED = 100  # broken rules of one refusal
 RETRIES = 20  # a person who saves over and over again wins in the end
 
 At = tuple[tuple[str, Any], ...]
@@ -80,16 +87,38 @@ class Transaction:
         self._kind: Kind = kind
         self._result: CommitResult | None = None
         self._ended = False
-        self.author = author
-        self.reason = reason
-        self.force = force
+        self._author = author
+        self._reason = reason
+        self._force = force
+        self._given = evidence
+        self._evidence: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        """Hold the words of the transaction to their rules, before anything is asked."""
         self._check_words()
-        self.evidence = checked(evidence, self._stands())
-        if expected_revision is not None and expected_revision != self.revision:
+        self._evidence = checked(self._given, self._stands())
+        if self._expected is not None and self._expected != self.revision:
             raise ConflictError(
-                f"Revision {expected_revision} was expected, but {self.revision} stands: someone committed or edited "
+                f"Revision {self._expected} was expected, but {self.revision} stands: someone committed or edited "
                 f"meanwhile. Nothing was written; read again and decide anew."
             )
+
+    # -- who asks ---------------------------------------------------------------------------------
+
+    @property
+    def author(self) -> str:
+        """Who commits."""
+        return self._author
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        return self._reason
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """What the author has seen; a copy."""
+        return dict(self._evidence)
 
     # -- what an author does ----------------------------------------------------------------------
 
@@ -189,7 +218,7 @@ class Transaction:
 
     def record(self, kind: Kind, details: Mapping[str, Any]) -> Entry:
         """Write an entry that changes no value, at once."""
-        return self._session.commit(Draft(kind, self.author, (), self.reason, self.evidence, details))[1]
+        return self._session.commit(Draft(kind, self._author, (), self._reason, self._evidence, details))[1]
 
     # -- how it ends ------------------------------------------------------------------------------
 
@@ -200,23 +229,20 @@ class Transaction:
         ``Session.commit`` raises.
         """
         for _ in range(RETRIES):
-            try:
-                changes = self._judge()
-            except ValidationError as error:
-                self._record_refusal(error.broken)
-                raise
+            changes = self._judge()
             if self._dry_run or all(same(change.old, change.new) for change in changes):
-                self._record_refusal([_bent(change) for change in changes])
-                if self._requests and not changes and not self._dry_run:
-                    self._session.came(self.author)
+                bent = [_bent(change) for change in changes if change.bound_by != "decimals"]
+                self._record(bent)
+                if self._requests and not bent and not self._dry_run:
+                    self._session.came(self._author)
                 self._result = CommitResult(self.revision, changes, self._dry_run)
                 return None
-            details = {"forced": True} if self.force else {}
-            draft = Draft(self._kind, self.author, changes, self.reason, self.evidence, details)
+            details = {"forced": True} if self._force else {}
+            draft = Draft(self._kind, self._author, changes, self._reason, self._evidence, details)
             try:
                 state, entry = self._session.commit(draft)
             except ConflictError as conflict:
-                self._rebase(conflict)
+                self._rebase(conflict, {change.key for change in changes})
                 continue
             self._result = CommitResult(state.revision, changes, entry=entry)
             return state
@@ -225,21 +251,34 @@ class Transaction:
             f"revision {self.revision} stands. Try again when they are done."
         )
 
-    def _record_refusal(self, broken: Sequence[Violation]) -> None:
-        """Leave a line of what was refused, or let nothing change: a learner that fails must not fail unseen."""
+    def record_refusal(self, error: ValidationError | UnknownParamError | ContextError) -> None:
+        """Leave a line of what was refused: a learner that fails must not fail unseen."""
+        if isinstance(error, ValidationError):
+            self._record(error.broken)
+        elif isinstance(error, UnknownParamError):
+            self._record([Violation(error.key, "unknown", str(error))])
+        else:
+            self._record([Violation("*", "context", str(error))])
+
+    def _record(self, broken: Sequence[Violation]) -> None:
         session = self._session
-        if self._dry_run or not broken or not session.ledger.may_record(self.author, session.clock.now()):
+        named = isinstance(self._author, str) and self._author.strip()
+        if self._dry_run or not broken or not named:
             return
-        details = {"violations": [violation_data(violation) for violation in broken]}
-        draft = Draft("refusal", self.author, (), self.reason, self.evidence, details)
+        if not session.ledger.may_record(self._author, session.clock.now()):
+            return
+        details = {"violations": [violation_data(violation) for violation in broken[:MOST_RECORDED]]}
+        reason = self._reason if isinstance(self._reason, str) else ""
+        evidence = self._evidence if len(json.dumps(self._evidence)) < LONGEST_REQUEST else {}
+        draft = Draft("refusal", self._author, (), reason, evidence, details)
         with suppress(OSError, ParamstoreError):  # the refusal itself is what the author has to hear of
             session.commit(draft)
 
-    def _rebase(self, conflict: ConflictError) -> None:
+    def _rebase(self, conflict: ConflictError, moved: Collection[str]) -> None:
         """Go on from an edit by hand that came in between, unless it touches what this author looked at."""
         before = flatten(self._session.state.documents)
         after = flatten(self._session.refresh().documents)
-        mine = self._read | self._asked
+        mine = self._read | self._asked | {*moved}
         theirs = sorted({change.key for change in changes_between(before, after)} & mine)
         if theirs or self._expected is not None:
             names = ", ".join(f"`{key}`" for key in theirs) or "the revision"
@@ -266,15 +305,15 @@ class Transaction:
 
     def _asker(self) -> Asker:
         session = self._session
-        exempt = EVERY_GUARD if self.force else GUARDS if self._kind == "rollback" else frozenset()
+        exempt = EVERY_GUARD if self._force else GUARDS if self._kind == "rollback" else frozenset()
         return Asker(
-            self.author,
-            self.evidence,
+            self._author,
+            self._evidence,
             session.ledger,
             session.clock.now(),
             session.clock.uptime(),
             exempt,
-            self.force,
+            self._force,
         )
 
     # -- small things -----------------------------------------------------------------------------
@@ -339,18 +378,19 @@ class Transaction:
                     ],
                     self._stands(),
                 )
+        value = bare(value)  # numpy's float64 is a float
         at = check_context(context, own)  # another namespace may allow other values for the dimension
         self._asked.add(key)
         self._requests[key, _place(at)] = Request(key, at, value, on_violation, group)
 
     def _check_words(self) -> None:
-        if not isinstance(self.author, str) or not self.author.strip():
+        if not isinstance(self._author, str) or not self._author.strip():
             raise ValidationError(
                 ["A transaction needs an author: the learner or person who commits."], self._stands()
             )
-        if not isinstance(self.reason, str):
-            raise ValidationError([f"reason must be text, not {self.reason!r}."], self._stands())
-        if self.force and not self.reason.strip():
+        if not isinstance(self._reason, str):
+            raise ValidationError([f"reason must be text, not {self._reason!r}."], self._stands())
+        if self._force and not self._reason.strip():
             raise ValidationError(
                 [
                     "A forced change needs a reason: it passes the limits that bind learners, and the journal says why."

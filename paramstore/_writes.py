@@ -27,7 +27,7 @@ class Writes:
 
         def _open(self) -> Backend: ...
         def _transaction(
-            self, timeout_s: float | None, **words: Any
+            self, timeout_s: float | None, tolerant: bool = False, **words: Any
         ) -> AbstractContextManager[Transaction]: ...
         def _place(self, key: str) -> tuple[str, str]: ...
         def newest(self, files: bool = False) -> tuple[object, Snapshot]: ...
@@ -88,8 +88,9 @@ class Writes:
             matching_keys(self.current()[1], keys)
         if not force:
             reason = reason or f"rollback to {to}"
-        words = {"author": author, "reason": reason, "kind": "rollback", "force": force}
-        with self._transaction(timeout_s, **words, dry_run=dry_run) as tx:
+        with self._transaction(
+            timeout_s, author=author, reason=reason, kind="rollback", force=force, dry_run=dry_run
+        ) as tx:
             for key, context, value in rollback_requests(self._open(), to, keys, tx.state):
                 tx.request(key, value, context)
         return tx.commit_result
@@ -103,29 +104,29 @@ class Writes:
         or group everything in it, one key a pin. Reads go on; edits of the files by hand are not hindered.
 
         ``until``: a ``datetime``, ISO text (UTC if it names no zone) or seconds from now; ``None``: until unfrozen.
-        The same pattern again replaces its reason and end. Raises ``UnknownParamError`` for a pattern that
+        It works while a values file is broken, too, and waits for the lock longer than other writes do (a minute, unless
+        ``timeout_s`` says otherwise): a transaction under way ends first. Freezes of the same pattern stand side by
+        side, each to its own end; ``unfreeze`` ends them all. Raises ``UnknownParamError`` for a pattern that
         matches nothing, ``ValidationError`` without a reason or for an end that is past.
         """
         from paramstore._freezing import freeze
 
-        with self._transaction(timeout_s, author=author, reason=reason) as tx:
-            return freeze(tx, self.current()[1], pattern, until)
+        with self._transaction(timeout_s, tolerant=True, author=author, reason=reason) as tx:
+            return freeze(tx, pattern, until)
 
     def unfreeze(
         self, pattern: str, *, author: str, reason: str = "", timeout_s: float | None = None
     ) -> Entry:
-        """End the freeze of exactly this pattern. Raises ``ValidationError`` that names what is frozen if there is none."""
+        """End every freeze of exactly this pattern. Raises ``ValidationError`` that names what is frozen if there is none."""
         from paramstore._freezing import unfreeze
 
-        with self._transaction(timeout_s, author=author, reason=reason) as tx:
-            return unfreeze(tx, self.current()[1], pattern)
+        with self._transaction(timeout_s, tolerant=True, author=author, reason=reason) as tx:
+            return unfreeze(tx, pattern)
 
     def freezes(self) -> tuple[Freeze, ...]:
         """Return what is frozen now, oldest first."""
-        from paramstore._ledger import Ledger
-
         backend = self._open()
-        return Ledger(backend.records()).freezes(backend.clock.now())
+        return backend.past().freezes(backend.clock.now())
 
     def approve(
         self, pattern: str = "*", *, author: str, reason: str, timeout_s: float | None = None
@@ -136,7 +137,7 @@ class Writes:
         from paramstore._freezing import approve
 
         with self._transaction(timeout_s, author=author, reason=reason) as tx:
-            return approve(tx, self.current()[1], pattern)
+            return approve(tx, pattern)
 
     # -- the past ---------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from typing import Any
 from paramstore._section import expire
 from paramstore._values import Values
 
-GENERATIONS = 1 << 19
+GENERATIONS = 1 << 21
 
 
 @contextmanager

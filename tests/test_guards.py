@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from paramstore import Evidence, ParamStore, _init
 from paramstore._ledger import RECORDED_MOST, Ledger
 from paramstore._project import Infeasible, Variable, project
 from paramstore.cli import cli
-from paramstore.errors import UnknownParamError, ValidationError
+from paramstore.errors import ConflictError, UnknownParamError, ValidationError
 from paramstore.testing import ManualClock, memory_store
 
 DIMENSIONS = {"symbol": {"type": "string"}, "regime": {"enum": ["trend", "chop"]}}
@@ -301,7 +303,8 @@ def test_all_broken_guards_are_reported_together_with_everything_else() -> None:
         tx["n.free"] = 11.0
     entry = store.history(refused=True)[-1]
     assert {item["rule"] for item in entry.details["violations"]} == {*rules, "maximum"}
-    assert all(item["requested"] in (3.0, 11.0) and item["text"] for item in entry.details["violations"])
+    assert all(item["requested"] in (3.0, 11.0) for item in entry.details["violations"])
+    assert all("text" in item or len(item["allowed"]) == 2 for item in entry.details["violations"])
     assert json.dumps(dict(entry.details))
 
 
@@ -382,8 +385,12 @@ def test_freezes_overlap_replace_and_end_one_by_one() -> None:
     store, _ = store_of({})
     store.freeze("*", author="a", reason="all")
     store.freeze("n.x", author="b", reason="pin")
-    store.freeze("n.x", author="c", reason="still")
-    assert [(f.pattern, f.reason) for f in store.freezes()] == [("*", "all"), ("n.x", "still")]
+    store.freeze("n.x", author="c", reason="for a second", until=1)
+    assert [(f.pattern, f.reason) for f in store.freezes()] == [
+        ("*", "all"),
+        ("n.x", "pin"),
+        ("n.x", "for a second"),
+    ]
     store.unfreeze("*", author="a")
     put(store, 2.0, key="n.free")
     with refused("freeze"):
@@ -403,6 +410,8 @@ def test_freezes_overlap_replace_and_end_one_by_one() -> None:
         ({"until": True}, "neither a time nor a number"),
         ({"until": "soon"}, "no time such as"),
         ({"until": "2020-01-01"}, "is not after now"),
+        ({"until": "9999-12-31T23:59:59-12:00"}, "within the next hundred years"),
+        ({"until": datetime.max}, "within the next hundred years"),
     ],
 )
 def test_a_freeze_that_makes_no_sense_is_refused(words: dict[str, Any], said: str) -> None:
@@ -533,7 +542,7 @@ def test_a_projection_for_those_who_may_not_write_is_refused() -> None:
 
 def test_rules_that_contradict_each_other_are_named() -> None:
     store, _ = weights(0.5, 0.3, 0.2, max_step=0.05)
-    with refused("constraint") as caught, store.transaction(author="learner") as tx:
+    with refused("infeasible") as caught, store.transaction(author="learner") as tx:
         tx["n.w.w0"] = 0.45
         tx["n.w.w2"] = 0.17
         tx.set("n.w.w1", 0.34, on_violation="project")
@@ -568,6 +577,321 @@ def test_a_broken_request_inside_a_projection_is_refused() -> None:
         store.transaction(author="x") as tx,
     ):
         tx.propose("n.w", {"w0": 0.5}, on_violation="bend")  # type: ignore[arg-type]
+
+
+# --- what is read, not what is written, is guarded ----------------------------------------------
+
+
+def layered(limits: dict[str, Any], base: float, overrides: list[Any]) -> tuple[ParamStore, ManualClock]:
+    clock = ManualClock()
+    leaf = {**number(base), "x-param": {"learnable": True, **limits}}
+    values = {"schema": 1, "values": {"x": base}, "overrides": overrides}
+    raw = {"n": schema({"x": leaf}, {"regime": {"enum": ["trend", "chop"]}, "symbol": {"type": "string"}})}
+    return memory_store(raw, {"n": values}, clock=clock), clock
+
+
+def test_a_new_override_cannot_shadow_another_past_its_step() -> None:
+    store, _ = layered({"max_step": 0.01}, 0.1, [{"at": {"regime": "trend"}, "values": {"x": 0.5}}])
+    with refused("max_step") as caught:
+        put(store, 0.1, symbol="BTC")
+    assert "`n.x` at regime=trend, symbol=BTC = 0.1 is 0.4 away from 0.5" in str(caught[0])
+
+
+def test_requests_of_one_transaction_do_not_add_up_past_a_step() -> None:
+    store, _ = layered({"max_step": 0.05}, 0.15, [{"at": {"symbol": "BTC"}, "values": {"x": 0.1}}])
+    with refused("max_step"), store.transaction(author="learner") as tx:
+        tx["n.x"] = 0.2
+        tx.remove("n.x", symbol="BTC")  # 0.1 -> 0.2
+    put(store, 0.15, symbol="BTC")
+
+
+def test_a_cooldown_is_that_of_the_value_which_stood() -> None:
+    store, clock = layered({"cooldown_s": 60, "max_step": 0.05}, 0.15, [])
+    put(store, 0.2)
+    with refused("cooldown_s"):  # in a trend the value changed just now, too
+        put(store, 0.25, regime="trend")
+    clock.advance(60)
+    put(store, 0.25, regime="trend")
+    put(store, 0.25)  # which does not reach a trend
+    with refused("cooldown_s"):
+        put(store, 0.3, symbol="BTC", regime="trend")
+
+
+def test_setting_what_a_context_reads_already_is_no_step_there() -> None:
+    store, _ = layered({"max_step": 0.05, "cooldown_s": 60}, 0.15, [])
+    put(store, 0.2)
+    put(store, 0.2, symbol="BTC")  # pins it for BTC; nobody reads anything else than before
+    assert store.get("n.x", symbol="BTC") == 0.2
+
+
+# --- what a first review found ------------------------------------------------------------------
+
+
+def test_a_projection_never_writes_what_the_schema_refuses() -> None:
+    chosen = {"type": "number", "enum": [0.25, 0.5, 0.75], "default": 0.5}
+    raw = schema(
+        {"a": chosen, "b": number(0.5), "c": number(1.0, exclusiveMinimum=0.2)},
+        None,
+        [{"sum": ["a", "b"], "equals": 1}],
+    )
+    store = memory_store({"n": raw})
+    with store.transaction(author="learner") as tx:
+        tx.propose("n", {"b": 0.4}, on_violation="project")  # a cannot make room, so b cannot move
+    assert (store.revision, store.get("n.b"), store.get("n.a")) == (0, 0.5, 0.5)
+    with refused("type"), store.transaction(author="learner") as tx:
+        tx.propose("n", {"a": 0.6, "b": 0.4}, on_violation="project")
+    for how in ("clamp", "project"):
+        with store.transaction(author="learner", dry_run=True) as tx:
+            tx.propose("n", {"c": -3.0}, on_violation=how)  # type: ignore[arg-type]
+        (change,) = tx.commit_result.changes
+        assert 0.2 < change.new <= 0.200001 and change.bound_by == "exclusiveMinimum"
+
+
+class Float(float):
+    """As numpy's float64: a float that is not exactly one."""
+
+
+@pytest.mark.parametrize("how", ["reject", "clamp", "project"])
+def test_floats_of_numpy_are_numbers_in_every_mode(how: Any) -> None:
+    store, _ = store_of({"max_step": 0.5})
+    with store.transaction(author="learner") as tx:
+        tx.propose("n", {"x": Float(1.25)}, on_violation=how)
+    assert (store.get("n.x"), type(tx.commit_result.changes[0].new)) == (1.25, float)
+
+
+def test_a_rollback_leaves_baselines_alone() -> None:
+    store, _ = store_of({"max_drift": 0.05})
+    put(store, 3.0, author="me", force=True, reason="mine", symbol="BTC")
+    with refused("max_drift"):
+        put(store, 2.0, symbol="BTC")
+    store.rollback(0, author="me")
+    store.rollback(1, author="me")
+    with refused("max_drift"):
+        put(store, 2.0, symbol="BTC")
+    store.rollback(0, author="me", force=True, reason="again")
+    assert store.get("n.x", symbol="BTC") == 1.0
+    assert store._open().past().baselines[("n.x", (("symbol", "BTC"),))] == 3.0
+
+
+def test_a_context_broken_by_hand_may_not_be_broken_the_other_way_or_elsewhere() -> None:
+    leaves = {name: number(value) for name, value in (("a", 0.5), ("b", 0.5))}
+    store = memory_store(
+        {"n": schema(leaves, DIMENSIONS, [{"sum": ["*"], "equals": 1}])},
+        {
+            "n": {
+                "schema": 1,
+                "values": {"a": 0.5, "b": 0.5},
+                "overrides": [{"at": {"symbol": "BTC"}, "values": {"a": 0.3}}],
+            }
+        },
+    )
+    with refused("constraint"):
+        put(store, 0.7, key="n.a", symbol="BTC")  # from 0.2 too little to 0.2 too much
+    put(store, 0.4, key="n.a", symbol="BTC")
+    ladder = {name: number(value) for name, value in (("a", 0.9), ("b", 0.6), ("c", 0.3), ("d", 0.1))}
+    store = memory_store(
+        {"n": schema(ladder, DIMENSIONS, [{"descending": ["a", "b", "c", "d"]}])},
+        {"n": {"schema": 1, "values": {"a": 0.9, "b": 0.6, "c": 0.3, "d": 0.1},
+               "overrides": [{"at": {"symbol": "BTC"}, "values": {"a": 0.1}}]}},
+    )  # fmt: skip
+    with refused("constraint"), store.transaction(author="learner") as tx:
+        tx.set("n.c", 0.55, symbol="BTC")
+        tx.set("n.d", 0.6, symbol="BTC")
+
+
+def test_a_projection_of_the_base_suits_contexts_that_keep_some_values() -> None:
+    store, _ = weights(0.25, 0.25, 0.25, 0.25)
+    with store.transaction(author="learner") as tx:
+        tx.propose("n.w", {"w0": 0.26, "w1": 0.24}, on_violation="project", symbol="BTC")
+    assert store.get("n.w.w0", symbol="BTC") == 0.26
+    for asked in ({"w0": 0.3}, {"w1": 0.2, "w2": 0.3}, {"w2": 0.35}):
+        with store.transaction(author="learner") as tx:
+            tx.propose("n.w", asked, on_violation="project")
+        for at in ({}, {"symbol": "BTC"}):
+            total = sum(Decimal(repr(store.get(f"n.w.w{i}", **at))) for i in range(4))
+            assert total == 1, (asked, at)
+        assert tx.commit_result.changes
+
+
+def test_nothing_is_written_for_a_context_that_a_rule_keeps_as_it_is() -> None:
+    store, _ = store_of({}, value=10.0)
+    for how in ("clamp", "project"):
+        with store.transaction(author="learner") as tx:
+            tx.propose("n", {"x": 12.0}, on_violation=how, symbol="BTC")  # type: ignore[arg-type]
+        assert store.revision == 0 and store.snapshot().state.documents["n"].overrides == ()
+
+
+def test_an_edit_by_hand_of_what_a_projection_moves_is_a_conflict(tmp_path: Path) -> None:
+    about = {"x-param": {"learnable": True, "decimals": 4}}
+    leaves = {name: {**number(0.25, maximum=1.0), **about} for name in "abcd"}
+    text = "schema: 1\nvalues:\n" + "".join(f"  {name}: 0.25\n" for name in "abcd")
+    root = write_store(
+        tmp_path / "s", {"n": schema(leaves, None, [{"sum": ["*"], "equals": 1}])}, {"n": text}
+    )
+    store = ParamStore(root, environ={})
+    with (
+        pytest.raises(ConflictError, match=r"`n\.b`, `n\.c` changed by hand"),
+        store.transaction(author="x") as tx,
+    ):
+        tx.propose("n", {"a": 0.3}, on_violation="project")
+        (root / "params" / "new").write_text(text.replace("b: 0.25", "b: 0.19").replace("c: 0.25", "c: 0.31"))
+        (root / "params" / "new").rename(root / "params" / "n.yaml")
+    assert store.refresh().ok and (store.get("n.b"), store.get("n.c")) == (0.19, 0.31)
+
+
+@pytest.mark.parametrize("number_", [10**400, -(10**400), 1e308, 5e-324])
+@pytest.mark.parametrize("how", ["reject", "clamp", "project"])
+def test_huge_and_tiny_numbers_are_judged_and_never_crash(number_: Any, how: Any) -> None:
+    store, _ = store_of({"max_step": 0.5, "max_step_relative": 0.5, "max_drift": 3, "decimals": 15})
+    try:
+        with store.transaction(author="learner", evidence={"before": 1}) as tx:
+            tx.propose("n", {"x": number_}, on_violation=how)
+    except ValidationError as error:
+        assert "Nothing was written; revision 0 stands." in str(error)
+    for field in ("samples", "before", "confidence"):
+        with pytest.raises(ValidationError, match="evidence"):
+            put(store, 1.1, evidence={field: 10**400})
+    within: list[Any] = []
+    within.append(within)
+    with pytest.raises(ValidationError):
+        put(store, within)
+
+
+def test_the_words_of_a_transaction_cannot_be_changed_inside() -> None:
+    store, _ = store_of({"min_samples": 50})
+    evidence = {"samples": 1}
+    with refused("min_samples"), store.transaction(author="learner", evidence=evidence) as tx:
+        evidence["samples"] = tx.evidence["samples"] = 500
+        for name in ("author", "reason", "evidence"):
+            with pytest.raises(AttributeError):
+                setattr(tx, name, "x")
+        tx["n.x"] = 1.1
+
+
+def test_what_fails_inside_the_block_is_recorded_as_well() -> None:
+    store, _ = store_of({"max_step": 0.1})
+    with pytest.raises(UnknownParamError), store.transaction(author="learner") as tx:
+        tx["n.y"] = 1
+    with refused("max_step"), store.transaction(author="learner") as tx:
+        tx["n.x"] = 5.0
+        tx.propose("n", {"free": 2.0}, on_violation="clamp")
+        _ = tx["n.free"]
+    with pytest.raises(ValidationError), store.transaction(author="learner", evidence={"samples": "many"}):
+        pass
+    refusals = [entry for entry in store.history(refused=True) if entry.kind == "refusal"]
+    assert [entry.details["violations"][0]["rule"] for entry in refusals] == [
+        "unknown",
+        "max_step",
+        "evidence",
+    ]
+
+
+def test_a_converged_learner_is_no_refused_one() -> None:
+    store, clock = store_of({"decimals": 4})
+    with store.transaction(author="learner") as tx:
+        tx.propose("n", {"x": 1.00002}, on_violation="project")
+    assert [entry.kind for entry in store.history(refused=True)] == ["external"]
+    assert store.visits() == {"learner": clock.now()}
+
+
+def test_a_refusal_of_a_hundred_rules_stays_small() -> None:
+    leaves = {
+        f"k{i}": {**number(1.0), "x-param": {"learnable": True, "max_step": 0.1, "owner": "a"}}
+        for i in range(300)
+    }
+    store = memory_store({"n": schema(leaves)})
+    with pytest.raises(ValidationError), store.transaction(author="b", evidence={"blob": "x" * 10**6}) as tx:
+        tx.propose("n", dict.fromkeys(leaves, 5.0))
+    assert len(json.dumps(store._open().records()[-1])) < 15_000
+
+
+def test_a_name_cannot_forge_a_line_of_an_error() -> None:
+    store, _ = store_of({})
+    store.freeze("n", author="a\nerror: b", reason="bad\nerror: \x1b[2Jall is well")
+    with refused("freeze") as caught:
+        put(store, 1.1)
+    assert "\nerror" not in str(caught[0]) and "\x1b" not in str(caught[0])
+
+
+def broken_store(tmp_path: Path) -> Path:
+    leaf = {**number(1.0), "x-param": {"learnable": True}}
+    values = {"schema": 1, "values": {"x": 1.0}}
+    return write_store(tmp_path / "s", dict.fromkeys("mn", schema({"x": leaf})), dict.fromkeys("mn", values))
+
+
+@pytest.mark.parametrize("pattern", ["*", "n", "m", "m.x", "n.*"])
+def test_the_kill_switch_works_while_a_file_is_broken(tmp_path: Path, pattern: str) -> None:
+    root = broken_store(tmp_path)
+    running = ParamStore(root, environ={})
+    put(running, 1.1)
+    (root / "params" / "m.yaml").write_text("schema: 1\nvalues: [")
+    result = CliRunner().invoke(cli, ["--root", str(root), "freeze", pattern, "--reason", "panic"])
+    assert result.exit_code == 0, result.output
+    assert len(ParamStore(root, environ={}).freezes()) == 1
+    if pattern not in {"m", "m.x"}:
+        with refused("freeze"):
+            put(running, 1.2)
+    (root / "params" / "m.yaml").write_text("schema: 1\nvalues:\n  x: 1.0\n")
+    assert CliRunner().invoke(cli, ["--root", str(root), "unfreeze", pattern]).exit_code == 0
+    fresh = ParamStore(root, environ={})
+    put(fresh, 1.2)
+    put(fresh, 1.2, key="m.x")
+    assert CliRunner().invoke(cli, ["--root", str(root), "check"]).exit_code == 0
+
+
+ODD: list[dict[str, Any]] = [
+    {"kind": "freeze"},
+    {"kind": "freeze", "details": {"pattern": 5}},
+    {"kind": "freeze", "details": {"pattern": "*", "until": "soon"}},
+    {"kind": "freeze", "details": {"pattern": "*", "until": 7}},
+    {"kind": "unfreeze", "details": []},
+    {"kind": "approve", "details": {"pattern": "*"}},
+    {"kind": "approve", "details": {"baselines": [5]}},
+    {"kind": "refusal", "details": {"violations": [5]}},
+    {"kind": "commit", "time": "never"},
+    {"kind": "commit", "time": 5},
+    {"kind": "commit", "time": "2026-02-30T00:00:00.000000Z"},
+    {"kind": "commit", "uptime": None},
+    {"kind": "commit", "uptime": ["b"]},
+    {"kind": "commit", "changes": [{"key": "n.x", "context": ["a"], "new": 1.0}]},
+    {"kind": "commit", "changes": [5]},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: json.dumps(odd)[:60])
+def test_an_odd_line_with_a_right_checksum_is_told_and_never_crashes(
+    tmp_path: Path, odd: dict[str, Any]
+) -> None:
+    root = broken_store(tmp_path)
+    put(ParamStore(root, environ={}), 1.1)
+    (journal,) = (root / "params" / "journal").glob("*.jsonl")
+    whole = journal.read_bytes()
+    record = {
+        **json.loads(whole.splitlines()[0]),
+        "revision": 1,
+        "id": "0" * 16,
+        "changes": [],
+        "files": {},
+        **odd,
+    }
+    record.pop("crc")
+    text = json.dumps(record).encode()[:-1]
+    line = text + b',"crc":"%08x"}\n' % zlib.crc32(text)
+    journal.write_bytes(
+        whole + line + whole.splitlines(keepends=True)[1].replace(b'"revision":1', b'"revision":2')
+    )
+    for words in (
+        ["set", "n.x", "1.2"],
+        ["freeze"],
+        ["history", "--refused"],
+        ["doctor"],
+        ["check"],
+        ["get", "n.x"],
+    ):
+        result = CliRunner().invoke(cli, ["--root", str(root), *words])
+        assert isinstance(result.exception, SystemExit | None), (words, result.exception)
+    assert CliRunner().invoke(cli, ["--root", str(root), "set", "n.x", "1.2"]).exit_code == 2
+    assert CliRunner().invoke(cli, ["--root", str(root), "check"]).exit_code == 1
 
 
 # --- the trap that it all began with ------------------------------------------------------------
@@ -629,7 +953,7 @@ def test_constraints_hold_in_every_context_after_overrides_are_laid_over() -> No
     with refused("constraint") as caught:
         put(store, 2.1, key="n.low", symbol="BTC")  # fits BTC, not BTC in a trend
     assert "in {'symbol': 'BTC', 'regime': 'trend'}" in str(caught[0])
-    with refused("constraint"), store.transaction(author="learner", dry_run=True) as tx:
+    with refused("constraint", "constraint"), store.transaction(author="learner", dry_run=True) as tx:
         tx.set("n.high", 2.2)
         tx.remove("n.low", symbol="BTC")
         tx.set("n.low", 1.8, regime="trend")
@@ -824,6 +1148,7 @@ def test_the_ledger_of_records_is_the_ledger_that_grew(tmp_path: Path) -> None:
         clock.advance(2)
         clock.set_back(100 if step == 3 else 0)
         put(store, 1.1 + step / 10)
+        clock.advance(2)
         put(store, 2.0 + step, symbol="BTC", force=step % 2 == 1, reason="r")
         with pytest.raises(ValidationError):
             put(store, 99.0)
@@ -882,8 +1207,9 @@ def test_freeze_unfreeze_and_approve_from_the_command_line(say: Callable[..., st
     assert say("check") == "everything is in order\n"
 
 
-@pytest.mark.parametrize("until", ["90s", "30min", "1.5h", "3d", "2999-01-01T00:00"])
+@pytest.mark.parametrize("until", ["90s", "30min", "1.5h", "3d", "2099-01-01T00:00"])
 def test_a_freeze_ends_at_a_time_or_after_a_while(say: Callable[..., str], until: str) -> None:
     entry = json.loads(say("freeze", "*", "--reason", "r", "--until", until, "--json"))
     assert entry["details"]["until"] > entry["time"]
     assert "is no time such as" in say("freeze", "*", "--reason", "r", "--until", "3 weeks", code=1)
+    assert "PATTERN is missing" in say("freeze", "--reason", "panic", "--until", "2h", code=2)

@@ -61,7 +61,8 @@ def entry(
     before = ABSENT if revision == 0 else old if old is not None else float(revision) - 0.5
     changes = tuple(Change(key, before, float(revision)) for key in keys)
     moment = time or f"2026-01-{revision + 1:02}T00:00:00.000000Z"
-    return Entry(revision, f"{revision}-{kind}", moment, kind, author, reason, changes=changes)
+    details = {"violations": []} if kind == "refusal" else {}
+    return Entry(revision, f"{revision}-{kind}", moment, kind, author, reason, {}, changes, details=details)
 
 
 def tally(values: Iterable[float]) -> Tally:

@@ -54,7 +54,7 @@ class LocalWriter:
         self._journal_file: _files.Identity | None = None  # of the last segment, as this process left it
 
     @contextmanager
-    def session(self, timeout_s: float, last: State | None) -> Iterator[LocalSession]:
+    def session(self, timeout_s: float, last: State | None, tolerant: bool = False) -> Iterator[LocalSession]:
         backend = self.backend
         if not os.path.isdir(backend.runtime):
             try:
@@ -65,15 +65,19 @@ class LocalWriter:
                 raise refused(error, self._stands(last)) from error
         gates = backend.path("schemas"), backend.path("params")
         with WriteLock(gates, f"{backend.runtime}/lock", timeout_s) as lock:
-            yield LocalSession(self, lock, self.prepare(last))
+            try:
+                yield LocalSession(self, lock, self.prepare(last, tolerant))
+            finally:
+                if tolerant:
+                    self.state = None  # it may lack what is broken, which others must not miss unsaid
 
-    def prepare(self, last: State | None) -> State:
+    def prepare(self, last: State | None, tolerant: bool = False) -> State:
         """Recover, load, and record edits by hand: the state that a transaction starts from."""
         if last is None or (self.state is not None and self.state.position.is_after(last.position)):
             last = self.state
         try:
             self._catch_up()
-            self.state = self._record_strange(self._load(last))
+            self.state = self._record_strange(self._load(last, tolerant))
             return self.state
         except OSError as error:
             raise refused(error, self._stands(last)) from error
@@ -134,7 +138,7 @@ class LocalWriter:
         for file, sums in record["files"].items():
             self.after[file] = sums["after"]
 
-    def _load(self, last: State | None) -> State:
+    def _load(self, last: State | None, tolerant: bool) -> State:
         """Return the state on disk, waiting a moment for a save in progress to end."""
         backend = self.backend
         if (
@@ -147,7 +151,7 @@ class LocalWriter:
         while True:
             loader = Loader(backend, last, locked=True)
             if loader.settled or time.monotonic() > deadline:
-                return loader.state()
+                return loader.state(tolerant)
             time.sleep(0.002)
 
     def _record_strange(self, state: State) -> State:

@@ -75,15 +75,15 @@ class Loader:
         if self.settled and not self.moved and not self.errors and (self._parsed or self._news):
             self._save_sidecar()
 
-    def state(self) -> State:
+    def state(self, tolerant: bool = False) -> State:
         """Return the state, with the last good document of each namespace that has none now.
 
-        Raises ``InvalidFileError`` when there is a namespace without any good document.
+        Raises ``InvalidFileError`` when there is a namespace without any good document, unless ``tolerant``.
         """
         before = self.last.documents if self.last is not None else {}
         failed = {namespace_of(file) for file in self.errors}
         kept = {name: before[name] for name in failed if name in before}
-        if self.last is None and self.errors:
+        if self.last is None and self.errors and not tolerant:
             raise _all_in_one(list(self.errors.values()))
         documents = {**kept, **self.documents}
         return State(

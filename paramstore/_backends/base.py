@@ -87,8 +87,14 @@ class Backend(Protocol):
         Raises ``SchemaError``.
         """
 
-    def session(self, timeout_s: float, last: State | None) -> AbstractContextManager[Session]:
-        """Lock, recover, load. Raises ``LockTimeoutError`` and what ``load`` raises."""
+    def session(
+        self, timeout_s: float, last: State | None, tolerant: bool = False
+    ) -> AbstractContextManager[Session]:
+        """Lock, recover, load. Raises ``LockTimeoutError`` and what ``load`` raises; with ``tolerant``, a namespace
+        that has no good document is left out instead, and is among the problems."""
+
+    def past(self) -> Ledger:
+        """Return what the journal says of the past, up to now."""
 
     def records(self) -> list[dict[str, Any]]:
         """Return every journal record (see ``_records``), oldest first, aborted ones left out."""

@@ -12,7 +12,7 @@ from paramstore import _files
 from paramstore._backends._loader import Loader, NeedFiles, Place, apply_records
 from paramstore._clock import SYSTEM
 from paramstore._generation import Generation, Published, create
-from paramstore._journal import START, Journal, Position
+from paramstore._journal import START, Journal, Position, without_aborted
 from paramstore._options import Options, is_root
 from paramstore._state import State
 from paramstore.errors import InvalidFileError, JournalError, SchemaError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from paramstore._backends.base import Session
     from paramstore._clock import Clock
+    from paramstore._ledger import Ledger
     from paramstore._schema import Schema
 
 RUNTIME = ".paramstore"
@@ -44,6 +45,7 @@ class LocalBackend:
         self._index = 0
         self._schemas: dict[str, Schema] = {}
         self._writer: Any = None
+        self._past: tuple[Position, Ledger] | None = None
 
     # -- names ------------------------------------------------------------------------------------
 
@@ -176,12 +178,30 @@ class LocalBackend:
 
     # -- the rest of the protocol -----------------------------------------------------------------
 
-    def session(self, timeout_s: float, last: State | None) -> AbstractContextManager[Session]:
+    def past(self) -> Ledger:
+        """Return the ledger of the journal, reading on from where the last call came to."""
+        from paramstore._ledger import Ledger
+
+        known = self._past
+        if known is None or not self.journal.holds(known[0]):
+            known = START, Ledger()
+        lines, end = self.journal.lines(known[0])
+        if any(record["kind"] == "abort" for record in lines):  # of an entry that may have been taken in
+            known = START, Ledger()
+            lines, end = self.journal.lines(START)
+        for record in without_aborted(lines):
+            known[1].absorb(record)
+        self._past = end, known[1]
+        return known[1]
+
+    def session(
+        self, timeout_s: float, last: State | None, tolerant: bool = False
+    ) -> AbstractContextManager[Session]:
         from paramstore._backends._commit import LocalWriter
 
         if self._writer is None:
             self._writer = LocalWriter(self)
-        session: AbstractContextManager[Session] = self._writer.session(timeout_s, last)
+        session: AbstractContextManager[Session] = self._writer.session(timeout_s, last, tolerant)
         return session
 
     def records(self) -> list[dict[str, Any]]:

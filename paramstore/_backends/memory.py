@@ -72,7 +72,9 @@ class MemoryBackend:
         return self._schemas[namespace]
 
     @contextmanager
-    def session(self, timeout_s: float, last: State | None) -> Iterator[MemoryBackend]:
+    def session(
+        self, timeout_s: float, last: State | None, tolerant: bool = False
+    ) -> Iterator[MemoryBackend]:
         nested = self._owner == threading.get_ident()
         if nested or not self._mutex.acquire(timeout=max(0.0, timeout_s)):
             who = "this thread has" if nested else "another thread has"
@@ -85,6 +87,9 @@ class MemoryBackend:
         finally:
             self._owner = None
             self._mutex.release()
+
+    def past(self) -> Ledger:
+        return self.ledger
 
     @property
     def state(self) -> State:

@@ -21,6 +21,7 @@ from paramstore.cli._output import (
     value_text,
 )
 from paramstore.cli._shared import author_of, author_option, json_option, reason_option, timeout_option
+from paramstore.errors import InvalidFileError
 
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)")
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
@@ -54,6 +55,8 @@ def freeze(
     '*' is all of them: the kill switch. A namespace or group stands for everything in it, a key for itself.
     --reason is required. Without PATTERN: show what is frozen.
     """
+    if pattern is None and (reason or until or author):
+        raise click.UsageError("nothing is frozen: PATTERN is missing; '*' freezes everything")
     if pattern is None:
         _show_freezes(store.freezes(), as_json)
         return
@@ -64,11 +67,15 @@ def freeze(
         print_json(entry_json(entry))
         return
     end = entry.details.get("until")
-    held = store.keys(entry.details["pattern"])
-    say(
-        f"frozen: {entry.details['pattern']} ({count_of(len(held), 'key')}){f' until {time_text(end)}' if end else ''}"
-    )
+    say(f"frozen: {entry.details['pattern']}{_held(store, entry)}{f' until {time_text(end)}' if end else ''}")
     say(f"`paramstore unfreeze '{entry.details['pattern']}'` ends it.", "dim")
+
+
+def _held(store: ParamStore, entry: Entry) -> str:
+    try:
+        return f" ({count_of(len(store.keys(entry.details['pattern'])), 'key')})"
+    except InvalidFileError:  # a file is broken; the freeze holds all the same
+        return ""
 
 
 def _end(until: str | None) -> str | float | None:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 import click
 
 from paramstore import ParamStore
-from paramstore._model import ABSENT, Change, Entry
+from paramstore._model import ABSENT, VALUELESS, Change, Entry
 from paramstore.cli._chart import step_chart
 from paramstore.cli._hold import entry_summary
 from paramstore.cli._output import (
@@ -53,7 +53,7 @@ def history(
     """
     chosen = pattern_of(store, pattern) if pattern else None
     with patience("reading the journal"):
-        entries = [e for e in store.history(chosen, refused=refused) if since is None or e.revision > since]
+        entries = _after(store.history(chosen, refused=refused), since)
         pending = [c for c in store.pending() if chosen is None or fnmatchcase(c.key, chosen)]
     entries = entries[-limit:] if limit is not None else entries
     if as_json:
@@ -67,6 +67,16 @@ def history(
     _show_entries(entries, pending, single)
     if single is not None:
         _show_chart(entries, pending, single)
+
+
+def _after(entries: list[Entry], since: int | None) -> list[Entry]:
+    """Return what came after revision ``since``: entries without a revision of their own as well."""
+    made = [
+        i
+        for i, e in enumerate(entries)
+        if since is not None and e.revision <= since and e.kind not in VALUELESS
+    ]
+    return entries[made[-1] + 1 :] if made else entries
 
 
 def _show_entries(entries: list[Entry], pending: list[Change], single: str | None) -> None:
