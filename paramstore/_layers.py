@@ -153,17 +153,26 @@ def _place(context: Mapping[str, Any]) -> At:
     return tuple(sorted(context.items()))
 
 
+_ranks: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+
+
 def _subsets(context: Mapping[str, Any], order: Sequence[str]) -> Iterator[At]:
     """Yield the places whose overrides apply in ``context``, weakest first; see ``matching``."""
+    names = tuple([name for name in order if name in context])
+    for chosen in _ranks.get(names) or _rank(names):
+        yield tuple([(name, context[name]) for name in chosen])
+
+
+def _rank(names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Remember all choices from ``names`` (in the order of their declaration), weakest first."""
     from itertools import combinations
 
-    names = sorted(
-        context, key=order.index
-    )  # combinations then come in the order of their ranks, but reversed
+    found: list[tuple[str, ...]] = []
     for length in range(1, len(names) + 1):
         ranked = sorted(combinations(range(len(names)), length), key=lambda chosen: chosen[::-1])
-        for chosen in ranked:
-            yield tuple(sorted((names[index], context[names[index]]) for index in chosen))
+        found += [tuple(sorted(names[index] for index in chosen)) for chosen in ranked]
+    _ranks[names] = found
+    return found
 
 
 class Layers:

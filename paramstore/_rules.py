@@ -281,22 +281,37 @@ def broken_constraints(
     """
     found: list[Violation] = []
     touched = _by_path(schema.namespace, changes)
+    seen: dict[frozenset[str], list[_Reached]] = {}  # constraints often are about the same values
     for index, constraint in enumerate(schema.constraints):
         mine = [change for path in constraint.paths for change in touched.get(path, ())]
-        around = list({tuple(sorted(c.context.items())): c.context for c in mine}.values())
+        if not mine:
+            continue
+        paths = frozenset(constraint.paths)
         try:
-            places = [*({} for at in around if not at), *contexts(after, constraint.paths, around)]
+            seen[paths] = seen.get(paths) or list(_reached(before, after, constraint.paths, mine))
         except OverflowError as error:
             return [_too_many(schema, error)]
-        then, now = Layers(before, constraint.paths), Layers(after, constraint.paths)
-        for context in places:
-            problem = violation(constraint, now.values(context))
-            if problem and not _was_broken(
-                schema, constraint, then.values(context), now.values(context), context
-            ):
+        for context, then, now in seen[paths]:
+            problem = violation(constraint, now)
+            if problem and not _was_broken(constraint, then, now, context):
                 asked = {change.key: change.requested for change in mine}
                 found.append(_constraint_violation(schema, index, problem, context, asked))
     return found
+
+
+_Reached = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
+
+
+def _reached(
+    before: Document, after: Document, paths: Sequence[str], changes: Iterable[Change]
+) -> Iterator[_Reached]:
+    """Yield each context in which ``changes`` move one of ``paths``, with all their values before and after."""
+    around = list({tuple(sorted(c.context.items())): c.context for c in changes}.values())
+    then, now = Layers(before, paths), Layers(after, paths)
+    for context in [*({} for at in around if not at), *contexts(after, paths, around)]:
+        old, new = then.values(context), now.values(context)
+        if old != new:
+            yield context, old, new
 
 
 def _constraint_violation(
@@ -316,7 +331,6 @@ def _unit(schema: Schema, constraint: Constraint) -> str:
 
 
 def _was_broken(
-    schema: Schema,
     constraint: Constraint,
     then: Mapping[str, Any],
     now: Mapping[str, Any],

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from hypothesis import strategies as st
 from local_store import number, schema, write_store
 
 from paramstore import Evidence, ParamStore, _init
+from paramstore._layers import Layers, context_values, contexts
 from paramstore._ledger import RECORDED_MOST, Ledger
 from paramstore._project import Infeasible, Variable, project
+from paramstore._state import Dimension, Document
 from paramstore.cli import cli
 from paramstore.errors import ConflictError, UnknownParamError, ValidationError
 from paramstore.testing import ManualClock, memory_store
@@ -597,6 +600,40 @@ def test_a_new_override_cannot_shadow_another_past_its_step() -> None:
     assert "`n.x` at regime=trend, symbol=BTC = 0.1 is 0.4 away from 0.5" in str(caught[0])
 
 
+NAMES = ("mode", "regime", "symbol")
+AT = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["p", "q"]), min_size=1)
+OWN = st.dictionaries(st.sampled_from("ab"), st.integers(0, 9), min_size=1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(AT, OWN), max_size=8, unique_by=lambda item: tuple(sorted(item[0].items()))))
+def test_layers_and_contexts_are_what_looking_at_every_override_gives(overrides: list[Any]) -> None:
+    document = Document("n", {"a": -1, "b": -2}, overrides, tuple(map(Dimension, NAMES)), "", "")
+    every = [
+        {name: value for name, value in zip(NAMES, chosen, strict=True) if value}
+        for chosen in product(["", "p", "q"], repeat=len(NAMES))
+    ]
+    for paths in ("a", "b", "ab"):
+        layers = Layers(document, paths)
+        for context in every:
+            laid = {"n.a": -1, "n.b": -2, **context_values({"n": document}, context)}
+            assert layers.values(context) == {path: laid[f"n.{path}"] for path in paths}
+        touching = [at for at, own in overrides if set(own) & set(paths)]
+        for fixed in every:
+            expected = [
+                context
+                for context in every
+                if fixed.items() <= context.items()
+                and {
+                    *fixed.items(),
+                    *(i for at in touching if at.items() <= context.items() for i in at.items()),
+                }
+                == set(context.items())
+            ]
+            found = contexts(document, paths, [fixed])
+            assert sorted(map(repr, found)) == sorted(repr(context) for context in expected if context)
+
+
 def test_requests_of_one_transaction_do_not_add_up_past_a_step() -> None:
     store, _ = layered({"max_step": 0.05}, 0.15, [{"at": {"symbol": "BTC"}, "values": {"x": 0.1}}])
     with refused("max_step"), store.transaction(author="learner") as tx:
@@ -642,7 +679,7 @@ def test_a_projection_never_writes_what_the_schema_refuses() -> None:
         tx.propose("n", {"a": 0.6, "b": 0.4}, on_violation="project")
     for how in ("clamp", "project"):
         with store.transaction(author="learner", dry_run=True) as tx:
-            tx.propose("n", {"c": -3.0}, on_violation=how)  # type: ignore[arg-type]
+            tx.propose("n", {"c": -3.0}, on_violation=how)
         (change,) = tx.commit_result.changes
         assert 0.2 < change.new <= 0.200001 and change.bound_by == "exclusiveMinimum"
 
@@ -717,7 +754,7 @@ def test_nothing_is_written_for_a_context_that_a_rule_keeps_as_it_is() -> None:
     store, _ = store_of({}, value=10.0)
     for how in ("clamp", "project"):
         with store.transaction(author="learner") as tx:
-            tx.propose("n", {"x": 12.0}, on_violation=how, symbol="BTC")  # type: ignore[arg-type]
+            tx.propose("n", {"x": 12.0}, on_violation=how, symbol="BTC")
         assert store.revision == 0 and store.snapshot().state.documents["n"].overrides == ()
 
 

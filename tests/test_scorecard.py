@@ -61,7 +61,7 @@ def entry(
     before = ABSENT if revision == 0 else old if old is not None else float(revision) - 0.5
     changes = tuple(Change(key, before, float(revision)) for key in keys)
     moment = time or f"2026-01-{revision + 1:02}T00:00:00.000000Z"
-    details = {"violations": []} if kind == "refusal" else {}
+    details: dict[str, Any] = {"violations": []} if kind == "refusal" else {}
     return Entry(revision, f"{revision}-{kind}", moment, kind, author, reason, {}, changes, details=details)
 
 

@@ -385,7 +385,12 @@ def scenarios(folder: Path) -> list[Scenario]:
         Scenario("two files", used, lambda root: set_count(root, 12, "alpha", "beta")),
         Scenario("one file, second commit", used, _commit_warm("alpha"), warm=_open_warm),
         Scenario("two files, second commit", used, _commit_warm("alpha", "beta"), warm=_open_warm),
-        Scenario("freeze and approve, then commit", used, _freeze_and_commit, before=("freeze", "approve", "refusal")),
+        Scenario(
+            "freeze and approve, then commit",
+            used,
+            _freeze_and_commit,
+            before=("freeze", "approve", "refusal"),
+        ),
         Scenario("new segment", used, lambda root: set_count(root, 12, "alpha"), warm=_small_segments),
         Scenario(
             "one file, no exchange",
