@@ -9,7 +9,7 @@ The bot keeps its latest trades, in memory say, each with the revision that it w
 
 Being refused is normal here. Where trades close faster than the weights may change (``cooldown_s``), most calls come
 too early; the journal has the refusal, and no trade is lost to it: it teaches with the next call that is let through.
-The journal keeps at most 60 refusals an hour, of about 4 kB each here; call the hook for each tenth trade, say, where
+The journal keeps at most 60 refusals an hour, of about 1 kB each here; call the hook for each tenth trade, say, where
 that is too much. With too few trades (``min_samples``) nothing is proposed, and nothing written. What is no refusal
 (a lock that is never free, a full disk) is raised: the bot shall hear of it.
 """
