@@ -45,7 +45,7 @@ def examine(
     freezes = _freezes(standing, now)
 
     def frozen(key: str) -> str | None:
-        return next((by for pattern, by in freezes.items() if fnmatchcase(key, pattern)), None)
+        return next((by for pattern, by in freezes if fnmatchcase(key, pattern)), None)
 
     known = Known(now, thresholds, frozen, reads, read_since, named_in_code)
     return Report(
@@ -65,15 +65,15 @@ def _standing(entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.kind != "abort" and entry.id not in aborted]
 
 
-def _freezes(entries: Sequence[Entry], now: float) -> dict[str, str]:
-    """Return who froze what, by pattern, as far as it holds at ``now``."""
-    found: dict[str, Entry] = {}
+def _freezes(entries: Sequence[Entry], now: float) -> list[tuple[str, str]]:
+    """Return each pattern that is frozen at ``now``, and by whom; freezes stand side by side, as in ``Ledger``."""
+    found: list[Entry] = []
     for entry in entries:
-        if entry.kind in ("freeze", "unfreeze"):
-            found.pop(entry.details["pattern"], None)
-        if entry.kind == "freeze":
-            found[entry.details["pattern"]] = entry
-    return {pattern: entry.author for pattern, entry in found.items() if _holds(entry, now)}
+        if entry.kind == "unfreeze":
+            found = [freeze for freeze in found if freeze.details["pattern"] != entry.details["pattern"]]
+        elif entry.kind == "freeze":
+            found.append(entry)
+    return [(freeze.details["pattern"], freeze.author) for freeze in found if _holds(freeze, now)]
 
 
 def _holds(freeze: Entry, now: float) -> bool:

@@ -215,8 +215,9 @@ def test_what_somebody_froze_is_nobodys_fault() -> None:
         entry(1, "freeze", "ann", details={"pattern": "gate.*", "until": utc_text(NOW - 1)}),
         entry(1, "freeze", "ann", details={"pattern": "other.*"}),
     ]
-    for ended in over[:2]:
-        assert {"silent", "never_changed"} <= rules(look([*journal, freeze, ended], owned))
+    for ended in ([freeze, over[0]], [over[1]]):
+        assert {"silent", "never_changed"} <= rules(look([*journal, *ended], owned))
+    assert look([*journal, freeze, over[1]], owned).ok  # side by side, each to its own end
     assert "silent" in rules(look([*journal, over[2]], owned))
     holds = entry(1, "freeze", "ann", details={"pattern": "gate.*", "until": utc_text(NOW + 1)})
     assert look([*journal, holds], owned).ok
