@@ -141,11 +141,16 @@ def table(result: CommitResult, values: Mapping[str, float]) -> str:
 
 
 def learn_from(file: Path, store: ParamStore) -> str:
-    """Learn from the outcomes in ``file``, once, and say what came of it. Raises ``OSError`` if it cannot be read."""
+    """Learn from the outcomes in ``file``, once, and say what came of it. Raises ``OSError`` if it cannot be read,
+    ``ValueError`` if no line is an outcome."""
     names = list(store.section(GROUP))
     lines = [line for line in file.read_text(encoding="utf-8", errors="replace").split("\n") if line.strip()]
     trades = [trade for line in lines if (trade := trade_in(line, names)) is not None]
     unusable = len(lines) - len(trades)
+    if lines and not trades:
+        raise ValueError(
+            f"{file}: none of {len(lines)} lines is an outcome; has the format of the log changed?"
+        )
     return (f"{unusable} of {len(lines)} lines are no outcomes\n" if unusable else "") + learn(trades, store)
 
 
@@ -156,7 +161,7 @@ def main() -> int:
     words = parser.parse_args()
     try:
         print(learn_from(words.outcomes, ParamStore(words.root) if words.root else params))  # noqa: T201
-    except (ParamstoreError, OSError) as error:
+    except (ParamstoreError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

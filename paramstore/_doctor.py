@@ -52,11 +52,22 @@ def examine(
         now,
         tuple(
             learners(
-                standing, specs, lambda key: frozen(key) is not None, moment, now, thresholds, visits or {}
+                standing,
+                specs,
+                lambda key: frozen(key) is not None,
+                moment,
+                now,
+                thresholds,
+                _past_visits(visits or {}, now),
             )
         ),
         tuple(parameters(standing, specs, values, moment, known)),
     )
+
+
+def _past_visits(visits: Mapping[str, float], now: float) -> dict[str, float]:
+    """Return the visits without those that a wrong clock dated in the future: they would hide a learner that died."""
+    return {author: time for author, time in visits.items() if time <= now}
 
 
 def _standing(entries: Sequence[Entry]) -> list[Entry]:

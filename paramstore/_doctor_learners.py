@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from paramstore._doctor_report import Learner, Level, Note, Thresholds, span_text
 from paramstore._doctor_rhythm import usual_interval
@@ -84,7 +85,8 @@ def _learner(
     notes: list[Note] = []
     if learns:
         notes += _silence(owns, last, interval_s, silent, now, asleep)
-        notes += _refused(trail.attempts[-thresholds.refused :], thresholds.refused)
+        rests = commits and now - max(map(moment, commits)) <= thresholds.stale_s
+        notes += _refused(trail.attempts, thresholds.refused, bool(rests))
         notes += _as_person(trail)
     return Learner(
         author, learns, owns, max(map(moment, commits), default=None), last, len(commits), len(refusals),
@@ -104,17 +106,17 @@ def _silence(
         yield Note("silent", text, level)
 
 
-def _refused(attempts: list[Entry], least: int) -> Iterator[Note]:
-    if len(attempts) < least or any(entry.kind != "refusal" for entry in attempts):
+def _refused(attempts: list[Entry], least: int, rests: bool) -> Iterator[Note]:
+    """Tell of attempts that were all refused. Freezes are somebody's will, and a cooldown is met often by a hook that
+    runs after each trade: no findings, the latter only while the learner ``rests`` after a commit."""
+    streak = list(takewhile(lambda entry: entry.kind == "refusal", reversed(attempts)))
+    if len(streak) < least:
         return
-    rules = _rules(attempts)
-    wanted = {
-        "freeze",
-        "cooldown_s",
-    }  # by somebody, and for a while: a hook after each trade meets the second often
+    rules = _rules(streak)
+    wanted = {"freeze", "cooldown_s"} if rests else {"freeze"}
     level: Level = "information" if wanted.issuperset(rules) else "finding"
     because = rules_text(rules) or "no rule that is named"
-    yield Note("refused", f"refused {least} times in a row, because of {because}", level)
+    yield Note("refused", f"refused {len(streak)} times in a row, because of {because}", level)
 
 
 def _as_person(trail: _Trail) -> Iterator[Note]:

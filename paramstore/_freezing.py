@@ -36,7 +36,7 @@ def unfreeze(tx: Transaction, pattern: str) -> Entry:
         pattern = _pattern(tx, pattern)
     if pattern not in active:
         frozen = ", ".join(f"`{found}`" for found in active) or "nothing"
-        _refuse(tx, f"`{pattern}` is not frozen. Frozen now: {frozen}.")
+        _refuse(tx, f"There is no freeze of exactly `{pattern}`. Frozen now: {frozen}.")
     return tx.record("unfreeze", {"pattern": pattern})
 
 
@@ -68,7 +68,10 @@ def _moment(tx: Transaction, until: Any, now: float) -> float:
         try:
             until = datetime.fromisoformat(until)
         except ValueError:
-            _refuse(tx, f"until = {until!r} is no time such as 2026-01-31T12:00:00.")
+            _refuse(
+                tx,
+                f"until = {until!r} is no time such as 2026-01-31T12:00:00, and no length such as 90s, 30min, 2h or 3d.",
+            )
     if isinstance(until, datetime):
         until = (until if until.tzinfo is not None else until.replace(tzinfo=UTC)).timestamp() - now
         if until <= 0:

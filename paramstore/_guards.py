@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 
 from paramstore._clock import utc_text
 from paramstore._exact import digits, exact, one_line, show
-from paramstore._layers import Layers
+from paramstore._layers import Layers, rank
 from paramstore._ledger import Ledger
 from paramstore._model import Spec, Violation
 from paramstore._schema import Schema
 from paramstore._schema_form import place_of
 from paramstore._state import Document
+from paramstore._values import nearest
 
 At = tuple[tuple[str, Any], ...]
 
@@ -84,19 +85,19 @@ class Asker:
 
 
 class Move(NamedTuple):
-    """One value in question: ``old`` is what a read in this context gives now, and ``source`` the place of it
-    (sorted items of its context; ``()`` is the base)."""
+    """One value in question: ``old`` is what a read in this context gives now, and ``at`` the place that is written to
+    (sorted items of a context; ``()`` is the base)."""
 
     path: str
     context: Mapping[str, Any]
     old: Any
-    source: At = ()
+    at: At = ()
 
 
 def move_of(document: Document, path: str, context: Mapping[str, Any]) -> Move:
     """Return what stands in ``context``, as a change of it is judged by."""
-    layers = Layers(document, [path])
-    return Move(path, context, layers.values(context)[path], layers.source(path, context))
+    old = Layers(document, [path]).values(context)[path]
+    return Move(path, context, old, tuple(sorted(context.items())))
 
 
 # --- limits of the value ------------------------------------------------------------------------
@@ -104,14 +105,19 @@ def move_of(document: Document, path: str, context: Mapping[str, Any]) -> Move:
 
 def limits(schema: Schema, move: Move, asker: Asker, decimals: int | None = None) -> list[Limit]:
     """Return every rule that limits the value of a numeric parameter, bounds first; exclusive ones as the inclusive
-    ones that they come to in ``decimals`` digits (twelve, when not given)."""
+    ones that they come to in ``decimals`` digits, where these are given."""
     spec = schema.specs[move.path]
     guards = [limit for limit in _guarding(spec, move, asker) if limit.rule not in asker.exempt]
-    low, high = schema.exclusive_bounds(move.path)
-    unit = Decimal(1).scaleb(-(12 if decimals is None else decimals))
-    opened = [Limit("exclusiveMinimum", exact(low) + unit, None)] if low is not None else []
-    opened += [Limit("exclusiveMaximum", None, exact(high) - unit)] if high is not None else []
+    opened = [] if decimals is None else list(_opened(*schema.exclusive_bounds(move.path), decimals))
     return [*bounds(spec), *opened, *guards]
+
+
+def _opened(low: float | None, high: float | None, decimals: int) -> Iterator[Limit]:
+    unit = Decimal(1).scaleb(-decimals)
+    if low is not None:
+        yield Limit("exclusiveMinimum", _rounded(exact(low), decimals, ROUND_FLOOR) + unit, None)
+    if high is not None:
+        yield Limit("exclusiveMaximum", None, _rounded(exact(high), decimals, ROUND_CEILING) - unit)
 
 
 def bounds(spec: Spec) -> Iterator[Limit]:
@@ -245,11 +251,14 @@ def frozen(schema: Schema, move: Move, asker: Asker, asked: Any) -> Iterator[Vio
 
 
 def cooling(schema: Schema, move: Move, asker: Asker, asked: Any) -> Iterator[Violation]:
-    """Yield the cooldown of the value that stands: of the place that it comes from."""
+    """Yield the cooldown of the place that is written to, and of any within this context that is as specific: it may
+    have lost its value just now, which moved what is read here."""
     spec = schema.specs[move.path]
     if not spec.cooldown_s:
         return
-    waited_s = asker.ledger.waited_s((spec.key, move.source), asker.now, *asker.uptime)
+    waited_s = min(
+        asker.ledger.waited_s(place, asker.now, *asker.uptime) for place in _cooling_places(spec, move, asker)
+    )
     if waited_s < spec.cooldown_s:
         left_s = spec.cooldown_s - waited_s
         text = (
@@ -258,6 +267,16 @@ def cooling(schema: Schema, move: Move, asker: Asker, asked: Any) -> Iterator[Vi
             f"{show(move.old)} for another {left_s:.0f} s, until {_to_second(utc_text(asker.now + left_s))}"
         )
         yield violation(schema, move, "cooldown_s", text, asked, (move.old, move.old))
+
+
+def _cooling_places(spec: Spec, move: Move, asker: Asker) -> Iterator[tuple[str, At]]:
+    order = {name: index for index, name in enumerate(spec.dimensions)}
+    least = rank(dict(move.at), order)
+    yield spec.key, move.at
+    for at in asker.ledger.contexts.get(spec.key, ()):
+        within = all(name in order and move.context.get(name) == value for name, value in at)
+        if within and rank(dict(at), order) > least:
+            yield spec.key, at
 
 
 def asking(schema: Schema, move: Move, asker: Asker, asked: Any) -> list[Violation]:
@@ -276,12 +295,18 @@ def asking(schema: Schema, move: Move, asker: Asker, asked: Any) -> list[Violati
         refuse("owner", f"its owner is `{spec.owner}`, not `{one_line(asker.author)}`")
     samples = asker.evidence.get("samples")
     if spec.min_samples and (samples is None or samples < spec.min_samples):
-        given = "none are given" if samples is None else f"there are {samples}"
+        given = f"none are given{_misspelt('samples', asker)}" if samples is None else f"there are {samples}"
         refuse("min_samples", f"its evidence needs at least {spec.min_samples} samples, but {given}")
     missing = [field for field in spec.evidence if asker.evidence.get(field) is None]
     if missing:
-        refuse("evidence", f"its evidence lacks {', '.join(f'`{field}`' for field in missing)}")
+        lacks = ", ".join(f"`{field}`{_misspelt(field, asker)}" for field in missing)
+        refuse("evidence", f"its evidence lacks {lacks}")
     return found
+
+
+def _misspelt(name: str, asker: Asker) -> str:
+    close = [given for given in nearest(name, asker.evidence) if asker.evidence.get(name) is None]
+    return f" (is `{close[0]}` misspelt?)" if close else ""
 
 
 # --- words --------------------------------------------------------------------------------------

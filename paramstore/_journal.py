@@ -95,12 +95,12 @@ class Journal:
         for number, line in enumerate(lines):
             record = _records.parse(line) if line.endswith(b"\n") else None
             if record is None:
-                if number == len(lines) - 1:
+                if number == len(lines) - 1 and not _records.is_sound(line):
                     break  # being written, or torn by a crash
                 raise JournalError(
                     file,
-                    f"the line at byte {offset} is not a journal entry (damaged, or a merge conflict). Writers refuse "
-                    "to go on; restore the file with `git checkout` or resolve the conflict line by line",
+                    f"the line at byte {offset} is not a journal entry (damaged, a merge conflict, or of a newer version). Writers "
+                    "refuse to go on; restore the file with `git checkout` or resolve the conflict line by line",
                 )
             records.append(record)
             offset += len(line)

@@ -33,8 +33,8 @@ def matching(document: Document, context: Mapping[str, Any]) -> list[int]:
     ranked = []
     for index, (at, _) in enumerate(document.overrides):
         if all(name in context and context[name] == value for name, value in at.items()):
-            ranked.append((len(at), sorted((order[name] for name in at), reverse=True), index))
-    return [index for *_, index in sorted(ranked)]
+            ranked.append((rank(at, order), index))
+    return [index for _, index in sorted(ranked)]
 
 
 def context_values(documents: Mapping[str, Document], context: Mapping[str, Any]) -> dict[str, Any]:
@@ -45,6 +45,12 @@ def context_values(documents: Mapping[str, Document], context: Mapping[str, Any]
             for path, value in document.overrides[index][1].items():
                 found[f"{name}.{path}"] = value
     return found
+
+
+def rank(at: Iterable[str], order: Mapping[str, int]) -> tuple[int, list[int]]:
+    """Return what decides between overrides that apply: more dimensions win, then the one declared later."""
+    places = sorted((order[name] for name in at), reverse=True)
+    return len(places), places
 
 
 def effective(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> Values:
@@ -86,7 +92,7 @@ def _allowed(value: Any, dimension: Dimension) -> bool:
     return type(value) is kinds.get(dimension.type, str)
 
 
-MOST_CONTEXTS = 50_000
+MOST_CONTEXTS = 20_000
 
 
 def matching_pattern(text: str, known: Iterable[str]) -> str:
@@ -103,49 +109,42 @@ def matching_pattern(text: str, known: Iterable[str]) -> str:
 
 
 def contexts(
-    document: Document, paths: Iterable[str], around: Iterable[Mapping[str, Any]] = ({},)
+    document: Document,
+    paths: Iterable[str],
+    around: Iterable[Mapping[str, Any]] = ({},),
+    beside: Iterable[str] = (),
 ) -> list[dict[str, Any]]:
     """Return every context in which overrides may give ``paths`` (relative keys) values of their own and that has all
     of a context in ``around``: each set of overrides that can apply together, by the dimensions that it names. A
-    context in ``around`` is among them, unless it is the base, ``{}``.
+    context in ``around`` is among them, unless it is the base, ``{}``. Overrides that set all of ``beside``, if any,
+    are left out.
 
     Raises ``OverflowError`` beyond ``MOST_CONTEXTS``.
     """
-    wanted = set(paths)
-    ats = [at for at, own in document.overrides if not wanted.isdisjoint(own)]
-    known = {_place(at) for at in ats}
+    wanted, hidden = set(paths), set(beside)
+    ats = [
+        at
+        for at, own in document.overrides
+        if not wanted.isdisjoint(own) and not (hidden and hidden <= own.keys())
+    ]
     order = [dimension.name for dimension in document.dimensions]
     found: dict[At, dict[str, Any]] = {}
     for fixed in around:
-        if fixed:
-            found[_place(fixed)] = dict(fixed)
-        for context in _combinations(fixed, [at for at in ats if _agree(fixed, at)], order):
-            covered = {name for at in _subsets(context, order) if at in known for name, _ in at}
-            if covered | fixed.keys() == context.keys():
-                found[_place(context)] = context
+        joined: dict[At, Mapping[str, Any]] = {_place(fixed): fixed}
+        for at in ats:
+            if agree(fixed, at):
+                for known in list(joined.values()):
+                    if agree(known, at):
+                        both = {**known, **at}
+                        joined.setdefault(_place(both), both)
+                if len(joined) > MOST_CONTEXTS:
+                    raise OverflowError(len(joined))
+        found.update((place, {n: c[n] for n in order if n in c}) for place, c in joined.items() if c)
     return list(found.values())
 
 
-def _combinations(
-    fixed: Mapping[str, Any], ats: list[Mapping[str, Any]], order: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    """Yield each context that has ``fixed`` and, of each other dimension, no value or one that ``ats`` name."""
-    from itertools import product
-
-    free = {name: dict.fromkeys(at[name] for at in ats if name in at) for name in order if name not in fixed}
-    count = 1
-    for values in free.values():
-        count *= len(values) + 1
-    if count > MOST_CONTEXTS:
-        raise OverflowError(count)
-    for combination in product(*([None, *values] for values in free.values())):
-        chosen = {name: value for name, value in zip(free, combination, strict=True) if value is not None}
-        if chosen:
-            joined = {**fixed, **chosen}
-            yield {name: joined[name] for name in order if name in joined}
-
-
-def _agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two contexts can be the case at once."""
     return all(one.get(name, value) == value for name, value in other.items())
 
 

@@ -38,6 +38,7 @@ class Ledger:
     def __init__(self, records: Iterable[Mapping[str, Any]] = ()) -> None:
         self.changed: dict[Place, Moment] = {}
         self.baselines: dict[Place, Any] = {}
+        self.contexts: dict[str, set[At]] = {}  # by key, every context that ever had a value of its own
         self._freezes: list[Freeze] = []
         self._refused: dict[str, list[float]] = {}
         self._boots: list[Moment] = []  # the entries with which another boot of a machine begins to write
@@ -118,7 +119,7 @@ class Ledger:
         else:
             by_person = kind == "external" or (kind == "commit" and bool(details.get("forced")))
             for item in _real_changes(record):
-                self._change(item, moment, by_person)
+                self._change(item, moment, by_person, record["revision"] == 0)
 
     def _moment(self, record: Mapping[str, Any]) -> Moment:
         time = seconds(record["time"])
@@ -130,9 +131,11 @@ class Ledger:
             del self._boots[:-BOOTS_MOST]
         return moment
 
-    def _change(self, item: Mapping[str, Any], moment: Moment, by_person: bool) -> None:
+    def _change(self, item: Mapping[str, Any], moment: Moment, by_person: bool, begins: bool) -> None:
         place = _place(item)
-        if "old" in item or item.get("context"):  # else it is where the journal, or the key, begins
+        if place[1]:
+            self.contexts.setdefault(place[0], set()).add(place[1])
+        if "old" in item or (place[1] and not begins):  # else it is where the journal, or the key, begins
             self.changed[place] = moment
         if by_person and "new" in item:
             self.baselines[place] = item["new"]

@@ -6,6 +6,7 @@ Pure. ``_project`` does the arithmetic.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from paramstore._guards import (
     tightest,
 )
 from paramstore._layers import Layers, contexts
-from paramstore._model import ABSENT, Change, Violation
+from paramstore._model import ABSENT, Change, Spec, Violation
 from paramstore._project import Infeasible, Row, Variable, project
 from paramstore._schema import Schema
 from paramstore._state import Document
@@ -46,6 +47,7 @@ class Proposal(NamedTuple):
     values: Mapping[str, Any]  # of ``after``, in this context
     targets: Mapping[str, Any]
     members: frozenset[str]
+    others: tuple[Mapping[str, Any], ...] = ()  # contexts that the transaction projects by themselves
 
 
 class _Mover(NamedTuple):
@@ -72,6 +74,8 @@ def settle(proposal: Proposal, asker: Asker) -> tuple[list[Change], list[Violati
         return [], [_contradiction(proposal, error)]
     changes = [_kept(proposal, path, found[0].rule) for path, found in held.items() if found]
     changes += [_moved(proposal, mover, applied[path]) for path, mover in movers.items()]
+    if proposal.context and not all(same(change.old, change.new) for change in changes):
+        changes = [_completed(proposal, change, applied) for change in changes]
     wrong = [problem for change in changes for problem in _misfits(proposal, change)]
     return [change for change in changes if not (wrong or _is_nothing(change))], wrong
 
@@ -169,7 +173,11 @@ def _rows(proposal: Proposal, constraint: Constraint, movers: Mapping[str, _Move
     places = [(path, proposal.context, _MOVING) for path in constraint.paths if path in movers]
     moving = Layers(proposal.after.with_values(places, ABSENT, ""), constraint.paths)
     reached = contexts(proposal.after, constraint.paths, [proposal.context])
-    others = [context for context in reached if context != proposal.context][:MOST_OTHERS]
+    others = [
+        context
+        for context in reached
+        if context != proposal.context and not any(at.items() <= context.items() for at in proposal.others)
+    ][:MOST_OTHERS]
     seen: set[tuple[Any, ...]] = set()
     for context in [proposal.context, *others]:
         values = moving.values(context)
@@ -231,13 +239,24 @@ def _moved(proposal: Proposal, mover: _Mover, applied: Decimal) -> Change:
     path, spec = mover.move.path, proposal.schema.specs[mover.move.path]
     asked = proposal.targets.get(path, mover.target)
     old = _own(proposal, path)
-    new: Any = as_number(applied, 0 if spec.type == "integer" else None)
+    new: Any = _number(spec, applied)
     bound_by = None if exact(asked) == applied else _bound_by(proposal.schema, mover, applied)
-    if path not in proposal.targets and applied == exact(mover.target):
-        new = old  # it made no room, so nothing is written for it
-    elif path in proposal.targets and applied == exact(mover.move.old) and (bound_by or old is ABSENT):
-        new = old
+    if applied == exact(proposal.values[path]) and (bound_by or path not in proposal.targets):
+        new = old  # a read gives it anyway, and nobody asked for it to be written
     return Change(spec.key, old, new, proposal.context, asked, bound_by)
+
+
+def _completed(proposal: Proposal, change: Change, applied: Mapping[str, Decimal]) -> Change:
+    """Return the change with its value written: a context gets all that was weighed together for it, or what other
+    contexts say of the rest would break what holds here."""
+    path = change.key.partition(".")[2]
+    if change.new is not ABSENT or path not in applied:
+        return change
+    return replace(change, new=_number(proposal.schema.specs[path], applied[path]))
+
+
+def _number(spec: Spec, applied: Decimal) -> float:
+    return as_number(applied, 0 if spec.type == "integer" else None)
 
 
 def _bound_by(schema: Schema, mover: _Mover, applied: Decimal) -> str:

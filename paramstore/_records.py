@@ -107,6 +107,16 @@ def parse(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and record.get("v") == VERSION and _is_shaped(record) else None
 
 
+def is_sound(line: bytes) -> bool:
+    """Tell whether a line's checksum is right: then no crash tore it, whatever else is wrong with it."""
+    line = line.rstrip(b"\r\n")
+    mark = len(line) - _TAIL
+    try:
+        return mark > 0 and line[mark:].startswith(_MARK) and int(line[-10:-2], 16) == zlib.crc32(line[:mark])
+    except ValueError:
+        return False
+
+
 def _is_shaped(record: dict[str, Any]) -> bool:
     """Tell whether a record has what each reader of it relies on: a right checksum says only that it is unharmed."""
     details, uptime = record.get("details", {}), record.get("uptime", ["", 0.0])

@@ -25,7 +25,7 @@ from paramstore._guards import (
     move_of,
     named,
 )
-from paramstore._layers import Layers, contexts
+from paramstore._layers import Layers, agree, contexts
 from paramstore._model import ABSENT, Change, Spec, Violation
 from paramstore._schema import Schema
 from paramstore._state import Document, split_key
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from paramstore._proposal import Proposal
 
 OnViolation = Literal["reject", "clamp", "project"]
+FINEST = 12  # digits by which a value without a number of them is kept off an exclusive bound
 WORSE = 1e-12  # of a constraint that was broken before: what adding up floats in another order may be off by
 
 
@@ -64,24 +65,27 @@ def judge_all(
     """
     changes: list[Change] = []
     problems: list[Violation] = []
+    unfit: set[str] = set()  # namespaces with values that cannot be judged together, as some are none
     for request in requests:
         if request.on_violation != "project":
             namespace = split_key(request.key)[0]
             change, wrong = judge_request(schema_of(namespace), documents[namespace], request, asker)
             problems += wrong
+            unfit |= {namespace} if wrong else set()
             changes += [change] if change is not None else []
     for proposal in _proposals(requests, documents, schema_of, changes):
         from paramstore._proposal import settle  # few commits need it
 
         moved, wrong = settle(proposal, asker)
         problems += wrong
+        unfit |= {proposal.schema.namespace} if wrong else set()
         changes += moved
     for name in dict.fromkeys(split_key(change.key)[0] for change in changes):
         schema, before, after = schema_of(name), documents[name], laid(documents[name], changes)
         found, overrode = guarded(schema, before, after, changes, asker)
         changes = [_noting(change, overrode) for change in changes]
         problems += found
-        if not problems:
+        if name not in unfit:
             problems += broken_constraints(schema, before, after, changes)
     return (changes, []) if not problems else ([], problems)
 
@@ -132,7 +136,15 @@ def _clamped(schema: Schema, move: Move, value: Any, asker: Asker) -> tuple[Any,
     if type(value) not in (int, float) or spec.type not in ("number", "integer") or not is_finite(value):
         return value, None
     decimals = 0 if spec.type == "integer" else spec.decimals
-    return clamp(value, limits(schema, move, asker, decimals), decimals, move.old)
+    found = limits(schema, move, asker, FINEST if decimals is None else decimals)
+    if decimals is None:  # nothing is rounded, so what is strictly within an exclusive bound is left alone
+        low, high = schema.exclusive_bounds(move.path)
+        inside = {
+            "exclusiveMinimum": low is not None and value > low,
+            "exclusiveMaximum": high is not None and value < high,
+        }
+        found = [limit for limit in found if not inside.get(limit.rule)]
+    return clamp(value, found, decimals, move.old)
 
 
 def _broken(schema: Schema, spec: Spec, request: Request, sentence: str, value: Any) -> Violation:
@@ -199,7 +211,8 @@ def _proposals(
         targets = {split_key(request.key)[1]: request.value for request in mine}
         after, context = laid(document, changes), mine[0].context
         values = Layers(after, document.values).values(context)
-        yield Proposal(schema, document, after, context, values, targets, members)
+        theirs = tuple(dict(other) for name, other in grouped if name == namespace and other != at)
+        yield Proposal(schema, document, after, context, values, targets, members, theirs)
 
 
 # --- together: guards ---------------------------------------------------------------------------
@@ -243,23 +256,46 @@ def _guard_path(
         want = new.values(change.context)[path] if change.requested is ABSENT else change.requested
         yield from asking(schema, move, asker, want)
         yield from frozen(schema, move, asker, want)
-    around = [change.context for change in changes]
+    if not _moves_are_limited(schema.specs[path]):
+        return
+    written = {tuple(sorted(change.context.items())) for change in changes}
     try:
-        reached = [
-            *({} for at in around if not at),
-            *contexts(after, [path], around),
-            *contexts(before, [path], around),
-        ]
+        reached = list(_places(schema, before, after, path, [change.context for change in changes], asker))
     except OverflowError as error:
         yield _too_many(schema, error)
         return
     for context in reached:
-        move = Move(path, context, old.values(context)[path], old.source(path, context))
-        value = new.values(context)[path]
+        value, source = new.values(context)[path], new.source(path, context)
+        at = source if source in written else old.source(path, context)
+        move = Move(path, context, old.values(context)[path], at)
         if not same(move.old, value):
             want = asked.get(tuple(sorted(context.items())), value)
             yield from beyond(schema, move, value, asker, want)
             yield from cooling(schema, move, asker, want)
+
+
+def _moves_are_limited(spec: Spec) -> bool:
+    limits_ = (spec.max_step, spec.max_step_relative, spec.max_drift, spec.cooldown_s)
+    return any(limit is not None for limit in limits_)
+
+
+def _places(
+    schema: Schema,
+    before: Document,
+    after: Document,
+    path: str,
+    written: Sequence[Mapping[str, Any]],
+    asker: Asker,
+) -> Iterator[dict[str, Any]]:
+    """Yield the contexts in which a read of ``path`` may have moved: what is written reaches, and those that once had
+    a value of their own, from which steps and drift are counted."""
+    once = [dict(at) for at in asker.ledger.contexts.get(schema.specs[path].key, ())]
+    for context in written:
+        yield dict(context)
+        if context:  # a base value is hidden wherever an override is, so that no other context can move by it
+            yield from contexts(after, [path], [context])
+            yield from contexts(before, [path], [context])
+        yield from ({**context, **at} for at in once if agree(context, at))
 
 
 def _noting(change: Change, overrode: Mapping[str, list[str]]) -> Change:
@@ -306,9 +342,12 @@ def _reached(
     before: Document, after: Document, paths: Sequence[str], changes: Iterable[Change]
 ) -> Iterator[_Reached]:
     """Yield each context in which ``changes`` move one of ``paths``, with all their values before and after."""
+    changes = list(changes)
     around = list({tuple(sorted(c.context.items())): c.context for c in changes}.values())
+    base = {split_key(change.key)[1] for change in changes if not change.context}
+    beside = base if len(around) == 1 else ()  # where all that moves is hidden, nothing does
     then, now = Layers(before, paths), Layers(after, paths)
-    for context in [*({} for at in around if not at), *contexts(after, paths, around)]:
+    for context in [*({} for at in around if not at), *contexts(after, paths, around, beside)]:
         old, new = then.values(context), now.values(context)
         if old != new:
             yield context, old, new

@@ -130,6 +130,11 @@ class State:
         self.position = position
         self.problems = problems or {}
 
+    def is_complete(self) -> bool:
+        """Tell whether each namespace with a problem has at least an earlier good document."""
+        names = {file.rpartition("/")[2].partition(".")[0] for file in self.problems}
+        return names - {""} <= self.documents.keys()
+
     def dimensions(self) -> dict[str, Dimension]:
         """Return every declared dimension by name, in order of first declaration. One that several
         namespaces declare takes the values that any of them allows."""

@@ -35,7 +35,8 @@ def transaction(
             yield tx
             state = tx.finish()
         except (ValidationError, UnknownParamError, ContextError) as error:
-            tx.record_refusal(error)
+            if error is tx.refused:  # else another store's, which has recorded it
+                tx.record_refusal(error)
             raise
         finally:
             tx.end()
@@ -87,6 +88,7 @@ class Transaction:
         self._kind: Kind = kind
         self._result: CommitResult | None = None
         self._ended = False
+        self.refused: Exception | None = None  # what this transaction itself raised last
         self._author = author
         self._reason = reason
         self._force = force
@@ -96,7 +98,7 @@ class Transaction:
     def begin(self) -> None:
         """Hold the words of the transaction to their rules, before anything is asked."""
         self._check_words()
-        self._evidence = checked(self._given, self._stands())
+        self._evidence = self._mine(checked, self._given, self._stands())
         if self._expected is not None and self._expected != self.revision:
             raise ConflictError(
                 f"Revision {self._expected} was expected, but {self.revision} stands: someone committed or edited "
@@ -295,12 +297,13 @@ class Transaction:
             requests, self._session.state.documents, self._session.schema, self._asker()
         )
         if broken:
-            raise ValidationError(
+            self.refused = ValidationError(
                 [violation.text for violation in broken],
                 self._stands(),
                 broken=broken,
                 next_step=next_steps([violation.rule for violation in broken]),
             )
+            raise self.refused
         return tuple(changes)
 
     def _asker(self) -> Asker:
@@ -316,6 +319,14 @@ class Transaction:
             self._force,
         )
 
+    def _mine(self, judge: Callable[..., Any], *words: Any) -> Any:
+        """Return what ``judge`` returns; what it raises is this transaction's own refusal."""
+        try:
+            return judge(*words)
+        except (ValidationError, UnknownParamError, ContextError) as error:
+            self.refused = error
+            raise
+
     # -- small things -----------------------------------------------------------------------------
 
     def _stands(self) -> str:
@@ -327,7 +338,8 @@ class Transaction:
         document = documents.get(namespace)
         if document is None or path not in document.values:
             known = [f"{name}.{p}" for name, d in documents.items() for p in d.values]
-            raise unknown_key(key, known, self._stands())
+            self.refused = unknown_key(key, known, self._stands())
+            raise self.refused
         self._refuse_broken(document)
         return document, path
 
@@ -342,7 +354,8 @@ class Transaction:
                 raise ValidationError([f"{problem}."], self._stands())
 
     def _context(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        return check_context(context, self._session.state.dimensions())
+        found: dict[str, Any] = self._mine(check_context, context, self._session.state.dimensions())
+        return found
 
     def end(self) -> None:
         """Refuse whatever comes after the block: the lock is no longer held."""
@@ -379,7 +392,9 @@ class Transaction:
                     self._stands(),
                 )
         value = bare(value)  # numpy's float64 is a float
-        at = check_context(context, own)  # another namespace may allow other values for the dimension
+        at = self._mine(
+            check_context, context, own
+        )  # another namespace may allow other values for the dimension
         self._asked.add(key)
         self._requests[key, _place(at)] = Request(key, at, value, on_violation, group)
 

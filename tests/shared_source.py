@@ -70,7 +70,7 @@ class SharedSource:
 
     def current(self) -> tuple[object, Values]:
         flag, values = self._state
-        while flag:
+        if flag:  # once: a writer may always be faster, and who sees the flag still true looks again
             self._state = flag, values = self._load()
         return flag, values
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -25,7 +27,7 @@ from paramstore._ledger import RECORDED_MOST, Ledger
 from paramstore._project import Infeasible, Variable, project
 from paramstore._state import Dimension, Document
 from paramstore.cli import cli
-from paramstore.errors import ConflictError, UnknownParamError, ValidationError
+from paramstore.errors import ConflictError, JournalError, UnknownParamError, ValidationError
 from paramstore.testing import ManualClock, memory_store
 
 DIMENSIONS = {"symbol": {"type": "string"}, "regime": {"enum": ["trend", "chop"]}}
@@ -99,6 +101,9 @@ def test_evidence_is_asked_for_where_the_schema_says_so() -> None:
     with refused("evidence") as caught:
         put(store, 1.1, evidence={"metric": "ev"})
     assert "its evidence lacks `code_revision`" in str(caught[0])
+    with refused("evidence") as caught:
+        put(store, 1.1, evidence={"metrik": "ev", "code_revision": "3f2a"})
+    assert "lacks `metric` (is `metrik` misspelt?)" in str(caught[0])
     assert put(store, 1.1, evidence=Evidence(metric="ev", code_revision="3f2a")).revision == 1
 
 
@@ -398,7 +403,9 @@ def test_freezes_overlap_replace_and_end_one_by_one() -> None:
     put(store, 2.0, key="n.free")
     with refused("freeze"):
         put(store, 1.1)
-    with pytest.raises(ValidationError, match=re.escape("`n.*` is not frozen. Frozen now: `n.x`.")):
+    with pytest.raises(
+        ValidationError, match=re.escape("There is no freeze of exactly `n.*`. Frozen now: `n.x`.")
+    ):
         store.unfreeze("n", author="a")
     store.unfreeze("n.x", author="a")
     put(store, 1.1)
@@ -561,7 +568,7 @@ def test_a_projection_writes_for_a_context_and_leaves_the_base() -> None:
     at = [store.get(f"n.w.w{i}", symbol="BTC") for i in range(3)]
     assert at == [0.6, 0.25, 0.15]
     assert [store.get(f"n.w.w{i}") for i in range(3)] == [0.5, 0.3, 0.2]
-    with refused("max_step"):
+    with refused("max_step", "constraint"):
         put(store, 0.75, key="n.w.w0", symbol="BTC")
 
 
@@ -642,16 +649,33 @@ def test_requests_of_one_transaction_do_not_add_up_past_a_step() -> None:
     put(store, 0.15, symbol="BTC")
 
 
-def test_a_cooldown_is_that_of_the_value_which_stood() -> None:
+def test_a_first_value_for_a_context_does_not_wait_for_the_base() -> None:
+    """Else a learner for one symbol that comes after the base's learner would be refused for ever."""
     store, clock = layered({"cooldown_s": 60, "max_step": 0.05}, 0.15, [])
     put(store, 0.2)
-    with refused("cooldown_s"):  # in a trend the value changed just now, too
-        put(store, 0.25, regime="trend")
-    clock.advance(60)
-    put(store, 0.25, regime="trend")
-    put(store, 0.25)  # which does not reach a trend
+    put(store, 0.25, symbol="BTC")
     with refused("cooldown_s"):
-        put(store, 0.3, symbol="BTC", regime="trend")
+        put(store, 0.3, symbol="BTC")
+    clock.advance(60)
+    put(store, 0.25)
+    put(store, 0.3, symbol="BTC")
+
+
+def test_a_removed_override_counts_against_what_comes_after_it() -> None:
+    overrides = [{"at": {"symbol": "BTC"}, "values": {"x": 0.2}}]
+    store, clock = layered({"cooldown_s": 60, "max_step": 0.05, "max_drift": 0.08}, 0.15, overrides)
+    with store.transaction(author="learner") as tx:
+        tx.remove("n.x", symbol="BTC")  # 0.2 -> 0.15
+    with refused("cooldown_s"):
+        put(store, 0.13)  # BTC would go on
+    with refused("cooldown_s"):
+        put(store, 0.13, symbol="BTC")
+    clock.advance(60)
+    with refused("max_drift") as caught:
+        put(store, 0.1)  # 0.1 from the 0.2 that a person stood for
+    assert caught[0].broken[0].context == {"symbol": "BTC"}
+    clock.advance(60)
+    put(store, 0.13)
 
 
 def test_setting_what_a_context_reads_already_is_no_step_there() -> None:
@@ -739,8 +763,7 @@ def test_a_context_broken_by_hand_may_not_be_broken_the_other_way_or_elsewhere()
 def test_a_projection_of_the_base_suits_contexts_that_keep_some_values() -> None:
     store, _ = weights(0.25, 0.25, 0.25, 0.25)
     with store.transaction(author="learner") as tx:
-        tx.propose("n.w", {"w0": 0.26, "w1": 0.24}, on_violation="project", symbol="BTC")
-    assert store.get("n.w.w0", symbol="BTC") == 0.26
+        tx.propose("n.w", {"w0": 0.26, "w1": 0.24}, symbol="BTC")
     for asked in ({"w0": 0.3}, {"w1": 0.2, "w2": 0.3}, {"w2": 0.35}):
         with store.transaction(author="learner") as tx:
             tx.propose("n.w", asked, on_violation="project")
@@ -748,6 +771,97 @@ def test_a_projection_of_the_base_suits_contexts_that_keep_some_values() -> None
             total = sum(Decimal(repr(store.get(f"n.w.w{i}", **at))) for i in range(4))
             assert total == 1, (asked, at)
         assert tx.commit_result.changes
+
+
+def test_a_projection_for_a_context_writes_all_that_it_weighed() -> None:
+    store, _ = weights(0.3, 0.3, 0.4)
+    with store.transaction(author="learner") as tx:
+        tx.propose("n.w", {"w0": 0.2, "w1": 0.2, "w2": 0.6}, regime="trend")
+    with store.transaction(author="learner") as tx:
+        tx.propose("n.w", {"w0": 0.35, "w1": 0.25}, on_violation="project", symbol="BTC")
+    assert [store.get(f"n.w.w{i}", symbol="BTC") for i in range(3)] == [0.35, 0.25, 0.4]
+    at = {"symbol": "BTC", "regime": "trend"}
+    assert sum(Decimal(repr(store.get(f"n.w.w{i}", **at))) for i in range(3)) == 1
+    with store.transaction(author="learner") as tx:
+        tx.propose("n.w", {"w0": 0.2, "w1": 0.2, "w2": 0.6}, on_violation="project")
+    assert [store.get(f"n.w.w{i}") for i in range(3)] == [0.2, 0.2, 0.6]
+
+
+def test_what_is_asked_for_in_a_context_stays_though_the_base_moves_away() -> None:
+    store, _ = weights(0.55, 0.45)
+    with store.transaction(author="learner") as tx:
+        tx.propose("n.w", {"w0": 0.6, "w1": 0.4}, on_violation="project")
+        tx.propose("n.w", {"w0": 0.55, "w1": 0.45}, on_violation="project", symbol="BTC")
+    assert [store.get(f"n.w.w{i}", symbol="BTC") for i in range(2)] == [0.55, 0.45]
+    assert [store.get(f"n.w.w{i}") for i in range(2)] == [0.6, 0.4]
+
+
+@pytest.mark.parametrize("how", ["clamp", "project"])
+def test_an_exclusive_bound_between_two_digits_moves_nothing_that_is_within(how: Any) -> None:
+    raw = schema(
+        {
+            "count": {"type": "integer", "exclusiveMinimum": 0.5, "exclusiveMaximum": 9, "default": 3},
+            "share": {
+                "type": "number",
+                "exclusiveMinimum": 0.005,
+                "default": 0.5,
+                "x-param": {"decimals": 2},
+            },
+        }
+    )
+    store = memory_store({"n": raw})
+    with store.transaction(author="learner") as tx:
+        tx.propose("n", {"count": 1, "share": 0.01}, on_violation=how)
+    assert (store.get("n.count"), store.get("n.share")) == (1, 0.01)
+
+
+def test_errors_of_another_store_are_recorded_there_and_once() -> None:
+    mine, _ = store_of({})
+    theirs, _ = store_of({"max_step": 0.1})
+    with pytest.raises(UnknownParamError), mine.transaction(author="learner") as tx:
+        tx["n.x"] = theirs.get("n.typo")
+    with refused("max_step"), mine.transaction(author="learner"):
+        put(theirs, 3.0)
+    assert [entry.kind for entry in mine.history(refused=True)] == ["external"]
+    assert [entry.kind for entry in theirs.history(refused=True)] == ["external", "refusal"]
+
+
+def test_many_overrides_cost_a_key_without_limits_nothing_and_are_not_counted_as_a_product() -> None:
+    names = tuple(f"d{i}" for i in range(5))
+    ats = [dict.fromkeys(names, f"v{j}") for j in range(12)]
+    values = {
+        "schema": 1,
+        "values": {"x": 1.0, "y": 1.0},
+        "overrides": [{"at": at, "values": {"x": 2.0, "y": 2.0}} for at in ats],
+    }
+    about = {"x-param": {"learnable": True, "max_step": 5}}
+    raw = schema({"x": {**number(1.0), **about}, "y": number(1.0)}, {n: {"type": "string"} for n in names},
+                 [{"sum": ["*"], "maximum": 9}])  # fmt: skip
+    store = memory_store({"n": raw}, {"n": values})
+    put(store, 1.5, key="n.y")
+    put(store, 1.5)
+    with store.transaction(author="learner") as tx:
+        tx.request("n.x", 3.0, ats[0])
+    assert store.at(**ats[0]).get("n.x") == 3.0
+
+
+def test_several_threads_look_at_what_is_frozen(tmp_path: Path) -> None:
+    """Each entry is taken in once, whoever looks first."""
+    store = ParamStore(broken_store(tmp_path), environ={})
+    found: list[int] = []
+
+    def look() -> None:
+        found.append(len(store.freezes()))
+
+    for turn in range(1, 31):
+        store.freeze("n.x", author="a", reason=str(turn))
+        found.clear()
+        threads = [Thread(target=look) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [turn] * 4
 
 
 def test_nothing_is_written_for_a_context_that_a_rule_keeps_as_it_is() -> None:
@@ -874,6 +988,30 @@ def test_the_kill_switch_works_while_a_file_is_broken(tmp_path: Path, pattern: s
     put(fresh, 1.2)
     put(fresh, 1.2, key="m.x")
     assert CliRunner().invoke(cli, ["--root", str(root), "check"]).exit_code == 0
+
+
+def test_a_freeze_while_a_file_is_broken_leaves_a_writer_as_it_was(tmp_path: Path) -> None:
+    root = broken_store(tmp_path)
+    writer = ParamStore(root, environ={})
+    put(writer, 1.1)
+    (root / "params" / "m.yaml").write_text("schema: 1\nvalues: [")
+    time.sleep(0.6)
+    put(writer, 1.2)
+    writer.freeze("m", author="me", reason="broken")
+    assert put(writer, 1.3).revision == 3
+
+
+def test_a_sound_line_of_a_shape_that_is_not_known_is_never_cut_off(tmp_path: Path) -> None:
+    root = broken_store(tmp_path)
+    put(ParamStore(root, environ={}), 1.1)
+    (journal,) = (root / "params" / "journal").glob("*.jsonl")
+    text = b'{"v":1,"revision":1,"id":"0","kind":"freeze","details":{"pattern":"*","until":"10000-01-01"}'
+    journal.write_bytes(journal.read_bytes() + text + b',"crc":"%08x"}\n' % zlib.crc32(text))
+    whole = journal.read_bytes()
+    with pytest.raises(JournalError, match="of a newer version"):
+        put(ParamStore(root, environ={}), 1.2)
+    assert ParamStore(root, environ={}).get("n.x") == 1.1
+    assert journal.read_bytes() == whole and not list(journal.parent.glob("*.torn"))
 
 
 ODD: list[dict[str, Any]] = [
@@ -1234,8 +1372,12 @@ def test_freeze_unfreeze_and_approve_from_the_command_line(say: Callable[..., st
     assert "frozen by ann" in say("explain", "win_rate.floor")
     said = say("set", "win_rate.floor", "0.41", "--force", "--reason", "mine")
     assert said == "win_rate.floor: 0.4 → 0.41 (forced past min_samples, freeze) (revision 1)\n"
-    assert "`win_rate` is not frozen" not in say("unfreeze", "win_rate")
-    assert "is not frozen. Frozen now: nothing." in say("unfreeze", "win_rate", code=1)
+    say("freeze", "win_rate.floor", "--reason", "pin")
+    said = say("unfreeze", "win_rate")
+    assert said == "ended: the freeze of win_rate.*\nstill frozen: win_rate.floor, by ann: pin\n"
+    assert say("unfreeze", "win_rate.floor") == "ended: the freeze of win_rate.floor\n"
+    assert "no freeze of exactly `win_rate.*`. Frozen now: nothing." in say("unfreeze", "win_rate", code=1)
+    assert "Quote it: paramstore freeze '*'" in say("freeze", "a.py", "b.py", "--reason", "panic", code=2)
     assert say("approve", "win_rate", "--reason", "seen").endswith("0 baselines moved (revision 1)\n")
     history = say("history", "win_rate.floor", "--refused")
     for word in ("freeze", "unfreeze", "refused win_rate.floor: min_samples", "commit, forced", "approve"):

@@ -65,11 +65,12 @@ class LocalWriter:
                 raise refused(error, self._stands(last)) from error
         gates = backend.path("schemas"), backend.path("params")
         with WriteLock(gates, f"{backend.runtime}/lock", timeout_s) as lock:
+            good = self.state
             try:
                 yield LocalSession(self, lock, self.prepare(last, tolerant))
             finally:
-                if tolerant:
-                    self.state = None  # it may lack what is broken, which others must not miss unsaid
+                if self.state is not None and not self.state.is_complete():
+                    self.state = good  # one that lacks what is broken is for a freeze only
 
     def prepare(self, last: State | None, tolerant: bool = False) -> State:
         """Recover, load, and record edits by hand: the state that a transaction starts from."""
@@ -177,7 +178,11 @@ class LocalWriter:
             **self.dated(),
             kind="external",
             author="external",
-            reason="values before the first commit" if first else "edited outside a transaction",
+            reason="values before the first commit"
+            if first
+            else "values as first seen"
+            if not any(self.backend.values_file(name) in self.after for name in strange)
+            else "edited outside a transaction",
             changes=changes_between(shaped(written, schemas), flatten(strange)),
             files={
                 self.backend.values_file(name): FileChange(

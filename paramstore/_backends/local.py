@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from _thread import allocate_lock
 
 from paramstore import _files
 from paramstore._backends._loader import Loader, NeedFiles, Place, apply_records
@@ -46,6 +47,7 @@ class LocalBackend:
         self._schemas: dict[str, Schema] = {}
         self._writer: Any = None
         self._past: tuple[Position, Ledger] | None = None
+        self._past_lock = allocate_lock()
 
     # -- names ------------------------------------------------------------------------------------
 
@@ -180,9 +182,14 @@ class LocalBackend:
 
     def past(self) -> Ledger:
         """Return the ledger of the journal, reading on from where the last call came to."""
+        with self._past_lock:  # a ledger takes each entry in once
+            known, self._past = self._past, None  # should an entry be damaged, the next call begins anew
+            self._past = self._read_past(known)
+            return self._past[1]
+
+    def _read_past(self, known: tuple[Position, Ledger] | None) -> tuple[Position, Ledger]:
         from paramstore._ledger import Ledger
 
-        known = self._past
         if known is None or not self.journal.holds(known[0]):
             known = START, Ledger()
         lines, end = self.journal.lines(known[0])
@@ -191,8 +198,7 @@ class LocalBackend:
             lines, end = self.journal.lines(START)
         for record in without_aborted(lines):
             known[1].absorb(record)
-        self._past = end, known[1]
-        return known[1]
+        return end, known[1]
 
     def session(
         self, timeout_s: float, last: State | None, tolerant: bool = False
@@ -214,6 +220,7 @@ class LocalBackend:
 
     def after_fork(self) -> None:
         self._writer = None
+        self._past, self._past_lock = None, allocate_lock()
 
     def sidecar(self) -> str:
         return os.path.join(self.runtime, "cache")

@@ -21,7 +21,7 @@ from paramstore.cli._output import (
     value_text,
 )
 from paramstore.cli._shared import author_of, author_option, json_option, reason_option, timeout_option
-from paramstore.errors import InvalidFileError
+from paramstore.errors import InvalidFileError, UnknownParamError
 
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)")
 SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
@@ -31,7 +31,7 @@ SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
     short_help="Refuse writes to keys, or show what is frozen.",
     epilog="Example: paramstore freeze 'signal_weights.*' --reason 'looks wrong' --until 2h",
 )
-@click.argument("pattern", required=False)
+@click.argument("patterns", required=False, nargs=-1, metavar="[PATTERN]")
 @click.option(
     "--until", metavar="TIME", help="A time (UTC if it names no zone), or a length: 90s, 30min, 2h, 3d."
 )
@@ -43,7 +43,7 @@ SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 def freeze(
     store: ParamStore,
     *,
-    pattern: str | None,
+    patterns: tuple[str, ...],
     until: str | None,
     author: str | None,
     reason: str,
@@ -55,6 +55,11 @@ def freeze(
     '*' is all of them: the kill switch. A namespace or group stands for everything in it, a key for itself.
     --reason is required. Without PATTERN: show what is frozen.
     """
+    if len(patterns) > 1:
+        raise click.UsageError(
+            f"{len(patterns)} patterns are given; did the shell expand a *? Quote it: paramstore freeze '*'"
+        )
+    pattern = patterns[0] if patterns else None
     if pattern is None and (reason or until or author):
         raise click.UsageError("nothing is frozen: PATTERN is missing; '*' freezes everything")
     if pattern is None:
@@ -74,8 +79,15 @@ def freeze(
 def _held(store: ParamStore, entry: Entry) -> str:
     try:
         return f" ({count_of(len(store.keys(entry.details['pattern'])), 'key')})"
-    except InvalidFileError:  # a file is broken; the freeze holds all the same
-        return ""
+    except InvalidFileError as error:  # the freeze holds all the same
+        return f" (what it matches could not be checked: {error.file} is broken)"
+
+
+def _overlap(store: ParamStore, ended: str, other: str) -> bool:
+    try:
+        return not set(store.keys(ended)).isdisjoint(store.keys(other))
+    except (InvalidFileError, UnknownParamError):
+        return True
 
 
 def _end(until: str | None) -> str | float | None:
@@ -121,7 +133,10 @@ def unfreeze(
     if as_json:
         print_json(entry_json(entry))
     else:
-        say(f"no longer frozen: {entry.details['pattern']}")
+        say(f"ended: the freeze of {entry.details['pattern']}")
+        for still in store.freezes():
+            if _overlap(store, entry.details["pattern"], still.pattern):
+                say(f"still frozen: {still.pattern}, by {still.author}: {still.reason}", "yellow")
 
 
 @click.command(

@@ -71,12 +71,9 @@ def history(
 
 def _after(entries: list[Entry], since: int | None) -> list[Entry]:
     """Return what came after revision ``since``: entries without a revision of their own as well."""
-    made = [
-        i
-        for i, e in enumerate(entries)
-        if since is not None and e.revision <= since and e.kind not in VALUELESS
-    ]
-    return entries[made[-1] + 1 :] if made else entries
+    if since is None:
+        return entries
+    return [e for e in entries if e.revision > since or (e.revision == since and e.kind in VALUELESS)]
 
 
 def _show_entries(entries: list[Entry], pending: list[Change], single: str | None) -> None:
