@@ -14,6 +14,7 @@ from paramstore.cli._output import (
     at_text,
     count_of,
     entry_json,
+    patience,
     print_json,
     say,
     table,
@@ -65,9 +66,10 @@ def freeze(
     if pattern is None:
         _show_freezes(store.freezes(), as_json)
         return
-    entry = store.freeze(
-        pattern, author=author_of(store, author), reason=reason, until=_end(until), timeout_s=timeout_s
-    )
+    with patience("waiting until another writer has ended its transaction"):
+        entry = store.freeze(
+            pattern, author=author_of(store, author), reason=reason, until=_end(until), timeout_s=timeout_s
+        )
     if as_json:
         print_json(entry_json(entry))
         return
