@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from paramstore import ParamStore, errors
@@ -32,7 +33,8 @@ def run_import(
     dry_run: bool = False,
     on_violation: str = "reject",
 ) -> ImportReport:
-    """Write each version that changes something as one transaction, once all of them are judged, in order.
+    """Write each version that changes something as one transaction, once all of them are judged, in order. A person
+    brings in what learners did elsewhere, so the limits of a single step do not apply: each entry is marked as forced.
 
     A version that breaks a rule refuses the whole import, or with ``on_violation="skip"`` is left out. Raises
     ``ValidationError`` with all problems, ``UnknownParamError`` and ``ContextError`` for wrong maps, and what
@@ -45,14 +47,17 @@ def run_import(
         start, state = tx.revision, tx.state
         stands = f"Nothing was written; revision {start} stands."
         _refuse_unknown(store, plan, stands)
-        for key in {cell.key for version in plan.versions for cell in version.values}:
+        keys = {cell.key for version in plan.versions for cell in version.values}
+        for key in keys:
             tx.get(key)  # raises if its file is broken
+    _refuse_frozen(store, keys, stands)
     kinds = {name: dimension.type for name, dimension in state.dimensions().items()}
     versions = [
         replace(version, values=tuple(_typed(cell, kinds) for cell in version.values))
         for version in plan.versions
     ]
-    versions = _judged(store, versions, state, {"author": author, "expected_revision": start}, stands)
+    words = {"author": author, "expected_revision": start, "force": True, "reason": "import"}
+    versions = _judged(store, versions, state, words, stands)
     bad = [f"{version.where}: {problem}" for version in versions for problem in version.problems]
     if bad and on_violation == "reject":
         more = [f"… and {len(bad) - MOST_PROBLEMS} more."] if len(bad) > MOST_PROBLEMS else []
@@ -113,6 +118,14 @@ def _judged(
     return found
 
 
+def _refuse_frozen(store: ParamStore, keys: Iterable[str], stands: str) -> None:
+    """Raise ``ValidationError`` for what is frozen, which the force of an import would pass."""
+    frozen = [freeze for freeze in store.freezes() if any(fnmatchcase(key, freeze.pattern) for key in keys)]
+    if frozen:
+        said = [f"`{f.pattern}` is frozen by {f.author}: {f.reason}." for f in frozen]
+        raise errors.ValidationError(said, f"{stands} `paramstore unfreeze` ends a freeze.")
+
+
 def _stored(cell: Imported, state: Any) -> Any:
     namespace, _, path = cell.key.partition(".")
     return state.documents[namespace].own_value(path, cell.context, None)
@@ -153,7 +166,7 @@ def _written(
             continue
         try:
             with store.transaction(
-                author=author, reason=why, evidence=about, expected_revision=revision
+                author=author, reason=why, evidence=about, expected_revision=revision, force=True
             ) as tx:
                 for cell in version.values:
                     tx.set(cell.key, cell.new, **cell.context)

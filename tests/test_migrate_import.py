@@ -761,3 +761,20 @@ def test_nothing_is_printed_and_another_process_sees_it(
     environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environ, cwd=root)
     assert done.stdout.endswith("everything is in order\n"), done.stdout
+
+
+def test_limits_of_a_step_do_not_bind_an_import_but_a_freeze_does(tmp_path: Path) -> None:
+    limits = {"learnable": True, "owner": "learner", "min_samples": 50, "max_step": 0.01, "cooldown_s": 60}
+    raw = local_store.schema({"x": local_store.number(1.0, **{"x-param": limits})})
+    root = local_store.write_store(tmp_path / "s", {"n": raw}, {"n": {"schema": 1, "values": {"x": 1.0}}})
+    opened = ParamStore(root, environ={})
+    data = {"history": [{"ts": "2025-12-01T10:00:00Z", "x": 2.0}], "x": 3.0}
+    plan = plan_import(json.dumps(data).encode(), "w.json", ["x = n.x"], history="history")
+    opened.freeze("n", author="ann", reason="stop")
+    with pytest.raises(errors.ValidationError, match="`n\\.\\*` is frozen by ann: stop"):
+        run_import(opened, plan, author="me")
+    opened.unfreeze("n", author="ann")
+    run_import(opened, plan, author="me")
+    forced = [entry for entry in opened.history() if entry.kind == "commit"]
+    assert [entry.changes[0].new for entry in forced] == [2.0, 3.0]
+    assert all(entry.details == {"forced": True} for entry in forced)
