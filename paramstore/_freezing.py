@@ -43,7 +43,7 @@ def unfreeze(tx: Transaction, pattern: str) -> Entry:
 def _pattern(tx: Transaction, text: str) -> str:
     """Return ``text`` as a pattern that holds something, though the file that it is in may be broken just now."""
     documents = tx.state.documents
-    broken = {file.rpartition("/")[2].partition(".")[0] for file in tx.state.problems} - documents.keys()
+    broken = tx.state.missing()
     if isinstance(text, str) and (text == "*" or text.partition(".")[0] in broken):
         return f"{text}.*" if text in broken else text
     return matching_pattern(text, [f"{name}.{path}" for name, d in documents.items() for path in d.values])

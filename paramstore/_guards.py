@@ -20,7 +20,7 @@ from paramstore._ledger import Ledger
 from paramstore._model import Spec, Violation
 from paramstore._schema import Schema
 from paramstore._schema_form import place_of
-from paramstore._state import Document
+from paramstore._state import Document, place
 from paramstore._values import nearest
 
 At = tuple[tuple[str, Any], ...]
@@ -97,19 +97,18 @@ class Move(NamedTuple):
 def move_of(document: Document, path: str, context: Mapping[str, Any]) -> Move:
     """Return what stands in ``context``, as a change of it is judged by."""
     old = Layers(document, [path]).values(context)[path]
-    return Move(path, context, old, tuple(sorted(context.items())))
+    return Move(path, context, old, place(context))
 
 
 # --- limits of the value ------------------------------------------------------------------------
 
 
-def limits(schema: Schema, move: Move, asker: Asker, decimals: int | None = None) -> list[Limit]:
+def limits(schema: Schema, move: Move, asker: Asker, decimals: int) -> list[Limit]:
     """Return every rule that limits the value of a numeric parameter, bounds first; exclusive ones as the inclusive
-    ones that they come to in ``decimals`` digits, where these are given."""
+    ones that they come to in ``decimals`` digits."""
     spec = schema.specs[move.path]
     guards = [limit for limit in _guarding(spec, move, asker) if limit.rule not in asker.exempt]
-    opened = [] if decimals is None else list(_opened(*schema.exclusive_bounds(move.path), decimals))
-    return [*bounds(spec), *opened, *guards]
+    return [*bounds(spec), *_opened(*schema.exclusive_bounds(move.path), decimals), *guards]
 
 
 def _opened(low: float | None, high: float | None, decimals: int) -> Iterator[Limit]:
@@ -137,12 +136,19 @@ def _guarding(spec: Spec, move: Move, asker: Asker) -> Iterator[Limit]:
     if spec.max_step_relative is not None:
         yield _around("max_step_relative", old, abs(old) * exact(spec.max_step_relative))
     if spec.max_drift is not None:
-        order = {name: rank for rank, name in enumerate(spec.dimensions)}
-        baseline = asker.ledger.baseline(spec.key, move.context, order)
+        baseline = _baseline(spec, move, asker)
         if type(baseline) in (int, float):
             drift = exact(spec.max_drift)
             # what has drifted too far already, by hand or under an older schema, may stay, or come back
             yield Limit("max_drift", min(exact(baseline) - drift, old), max(exact(baseline) + drift, old))
+
+
+def _baseline(spec: Spec, move: Move, asker: Asker) -> Any:
+    return asker.ledger.baseline(spec.key, move.context, _order(spec))
+
+
+def _order(spec: Spec) -> dict[str, int]:
+    return {name: index for index, name in enumerate(spec.dimensions)}
 
 
 def _around(rule: str, middle: Decimal, distance: Decimal) -> Limit:
@@ -226,8 +232,7 @@ def _step_text(spec: Spec, rule: str, move: Move, new: float, asker: Asker) -> s
     if rule == "max_step_relative":
         share = spec.max_step_relative
         return f"{name} is {distance} away from {show(move.old)}, more than its max_step_relative {share:g} of that"
-    order = {dimension: rank for rank, dimension in enumerate(spec.dimensions)}
-    baseline = asker.ledger.baseline(spec.key, move.context, order)
+    baseline = _baseline(spec, move, asker)
     away = f"{abs(exact(new) - exact(baseline)):f}"
     return f"{name} is {away} away from the approved baseline {show(baseline)}, more than its max_drift {spec.max_drift:g}"
 
@@ -257,7 +262,7 @@ def cooling(schema: Schema, move: Move, asker: Asker, asked: Any) -> Iterator[Vi
     if not spec.cooldown_s:
         return
     waited_s = min(
-        asker.ledger.waited_s(place, asker.now, *asker.uptime) for place in _cooling_places(spec, move, asker)
+        asker.ledger.waited_s(known, asker.now, *asker.uptime) for known in _cooling_places(spec, move, asker)
     )
     if waited_s < spec.cooldown_s:
         left_s = spec.cooldown_s - waited_s
@@ -270,7 +275,7 @@ def cooling(schema: Schema, move: Move, asker: Asker, asked: Any) -> Iterator[Vi
 
 
 def _cooling_places(spec: Spec, move: Move, asker: Asker) -> Iterator[tuple[str, At]]:
-    order = {name: index for index, name in enumerate(spec.dimensions)}
+    order = _order(spec)
     least = rank(dict(move.at), order)
     yield spec.key, move.at
     for at in asker.ledger.contexts.get(spec.key, ()):

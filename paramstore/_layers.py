@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from paramstore._state import place
 from paramstore._values import Values, nearest, unknown_key
 from paramstore.errors import ContextError
 
@@ -10,9 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from paramstore._state import Dimension, Document
-
-    At = tuple[tuple[str, Any], ...]
+    from paramstore._state import At, Dimension, Document
 
 
 def base_values(documents: Mapping[str, Document]) -> dict[str, Any]:
@@ -130,26 +129,22 @@ def contexts(
     order = [dimension.name for dimension in document.dimensions]
     found: dict[At, dict[str, Any]] = {}
     for fixed in around:
-        joined: dict[At, Mapping[str, Any]] = {_place(fixed): fixed}
+        joined: dict[At, Mapping[str, Any]] = {place(fixed): fixed}
         for at in ats:
             if agree(fixed, at):
                 for known in list(joined.values()):
                     if agree(known, at):
                         both = {**known, **at}
-                        joined.setdefault(_place(both), both)
+                        joined.setdefault(place(both), both)
                 if len(joined) > MOST_CONTEXTS:
                     raise OverflowError(len(joined))
-        found.update((place, {n: c[n] for n in order if n in c}) for place, c in joined.items() if c)
+        found.update((key, {n: c[n] for n in order if n in c}) for key, c in joined.items() if c)
     return list(found.values())
 
 
 def agree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Tell whether two contexts can be the case at once."""
     return all(one.get(name, value) == value for name, value in other.items())
-
-
-def _place(context: Mapping[str, Any]) -> At:
-    return tuple(sorted(context.items()))
 
 
 _ranks: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
@@ -184,7 +179,7 @@ class Layers:
         for at, own in document.overrides:
             mine = {path: value for path, value in own.items() if path in self._base}
             if mine:
-                self._own[_place(at)] = mine
+                self._own[place(at)] = mine
 
     def values(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values by relative key that a read in ``context`` gives."""

@@ -21,7 +21,6 @@ from paramstore._guards import (
     decimals_of,
     holding,
     limits,
-    move_of,
     named,
     tightest,
 )
@@ -29,7 +28,7 @@ from paramstore._layers import Layers, contexts
 from paramstore._model import ABSENT, Change, Spec, Violation
 from paramstore._project import Infeasible, Row, Variable, project
 from paramstore._schema import Schema
-from paramstore._state import Document
+from paramstore._state import Document, place
 from paramstore._values import same
 
 MOST_OTHERS = 60  # contexts beside its own that a projection looks after; the rest is judged when it is done
@@ -44,7 +43,8 @@ class Proposal(NamedTuple):
     document: Document  # as it stands
     after: Document  # with what else the transaction asks for
     context: Mapping[str, Any]
-    values: Mapping[str, Any]  # of ``after``, in this context
+    stands: Mapping[str, Any]  # values of ``document`` in this context
+    values: Mapping[str, Any]  # of ``after``
     targets: Mapping[str, Any]
     members: frozenset[str]
     others: tuple[Mapping[str, Any], ...] = ()  # contexts that the transaction projects by themselves
@@ -107,7 +107,7 @@ def _held(proposal: Proposal, path: str, asker: Asker) -> list[Violation]:
 
 
 def _move(proposal: Proposal, path: str) -> Move:
-    return move_of(proposal.document, path, proposal.context)
+    return Move(path, proposal.context, proposal.stands[path], place(proposal.context))
 
 
 def _movable(proposal: Proposal, held: Mapping[str, list[Violation]], asker: Asker) -> list[str]:

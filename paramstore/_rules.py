@@ -28,7 +28,7 @@ from paramstore._guards import (
 from paramstore._layers import Layers, agree, contexts
 from paramstore._model import ABSENT, Change, Spec, Violation
 from paramstore._schema import Schema
-from paramstore._state import Document, split_key
+from paramstore._state import Document, place, split_key
 from paramstore._values import same
 
 if TYPE_CHECKING:
@@ -195,9 +195,8 @@ def _proposals(
     grouped: dict[tuple[str, tuple[Any, ...]], list[Request]] = {}
     for request in requests:
         if request.on_violation == "project":
-            place = split_key(request.key)[0], tuple(sorted(request.context.items()))
-            grouped.setdefault(place, []).append(request)
-    asked = {(request.key, tuple(sorted(request.context.items()))) for request in requests}
+            grouped.setdefault((split_key(request.key)[0], place(request.context)), []).append(request)
+    asked = {(request.key, place(request.context)) for request in requests}
     for (namespace, at), mine in sorted(grouped.items(), key=lambda item: len(item[0][1])):  # the base first
         from paramstore._proposal import Proposal
 
@@ -210,9 +209,9 @@ def _proposals(
         )
         targets = {split_key(request.key)[1]: request.value for request in mine}
         after, context = laid(document, changes), mine[0].context
-        values = Layers(after, document.values).values(context)
+        stands, values = (Layers(each, each.values).values(context) for each in (document, after))
         theirs = tuple(dict(other) for name, other in grouped if name == namespace and other != at)
-        yield Proposal(schema, document, after, context, values, targets, members, theirs)
+        yield Proposal(schema, document, after, context, stands, values, targets, members, theirs)
 
 
 # --- together: guards ---------------------------------------------------------------------------
@@ -250,7 +249,7 @@ def _guard_path(
     schema: Schema, before: Document, after: Document, path: str, changes: Sequence[Change], asker: Asker
 ) -> Iterator[Violation]:
     old, new = Layers(before, [path]), Layers(after, [path])
-    asked = {tuple(sorted(c.context.items())): c.requested for c in changes if c.requested is not ABSENT}
+    asked = {place(c.context): c.requested for c in changes if c.requested is not ABSENT}
     for change in changes:
         move = Move(path, change.context, old.values(change.context)[path])
         want = new.values(change.context)[path] if change.requested is ABSENT else change.requested
@@ -258,7 +257,7 @@ def _guard_path(
         yield from frozen(schema, move, asker, want)
     if not _moves_are_limited(schema.specs[path]):
         return
-    written = {tuple(sorted(change.context.items())) for change in changes}
+    written = {place(change.context) for change in changes}
     try:
         reached = list(_places(schema, before, after, path, [change.context for change in changes], asker))
     except OverflowError as error:
@@ -269,7 +268,7 @@ def _guard_path(
         at = source if source in written else old.source(path, context)
         move = Move(path, context, old.values(context)[path], at)
         if not same(move.old, value):
-            want = asked.get(tuple(sorted(context.items())), value)
+            want = asked.get(place(context), value)
             yield from beyond(schema, move, value, asker, want)
             yield from cooling(schema, move, asker, want)
 
@@ -343,7 +342,7 @@ def _reached(
 ) -> Iterator[_Reached]:
     """Yield each context in which ``changes`` move one of ``paths``, with all their values before and after."""
     changes = list(changes)
-    around = list({tuple(sorted(c.context.items())): c.context for c in changes}.values())
+    around = list({place(c.context): c.context for c in changes}.values())
     base = {split_key(change.key)[1] for change in changes if not change.context}
     beside = base if len(around) == 1 else ()  # where all that moves is hidden, nothing does
     then, now = Layers(before, paths), Layers(after, paths)
@@ -357,8 +356,8 @@ def _constraint_violation(
     schema: Schema, index: int, problem: str, context: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> Violation:
     where = f"in {dict(context)}: " if context else ""
-    place = f"{schema.file}#/properties/values/x-constraints/{index}"
-    text = f"{where}`{schema.namespace}`: {problem} ({_unit(schema, schema.constraints[index])}{place})."
+    pointer = f"{schema.file}#/properties/values/x-constraints/{index}"
+    text = f"{where}`{schema.namespace}`: {problem} ({_unit(schema, schema.constraints[index])}{pointer})."
     return Violation(schema.namespace, "constraint", text, dict(asked), dict(context))
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     Override = tuple[Mapping[str, Any], Mapping[str, Any]]
+    At = tuple[tuple[str, Any], ...]  # a context as a key: sorted items; the empty one is the base
 
 
 class Dimension:
@@ -130,10 +131,9 @@ class State:
         self.position = position
         self.problems = problems or {}
 
-    def is_complete(self) -> bool:
-        """Tell whether each namespace with a problem has at least an earlier good document."""
-        names = {file.rpartition("/")[2].partition(".")[0] for file in self.problems}
-        return names - {""} <= self.documents.keys()
+    def missing(self) -> set[str]:
+        """Return the namespaces with a problem that have not even an earlier good document."""
+        return {namespace_of(file) for file in self.problems} - {""} - self.documents.keys()
 
     def dimensions(self) -> dict[str, Dimension]:
         """Return every declared dimension by name, in order of first declaration. One that several
@@ -144,6 +144,16 @@ class State:
                 known = found.get(dimension.name)
                 found[dimension.name] = dimension if known is None else known.joined(dimension)
         return found
+
+
+def place(context: Mapping[str, Any]) -> At:
+    """Return a context in the form in which it is a key of dictionaries."""
+    return tuple(sorted(context.items()))
+
+
+def namespace_of(file: str) -> str:
+    """Return the namespace that a file of the store (relative path) belongs to."""
+    return file.rpartition("/")[2].partition(".")[0]
 
 
 def split_key(key: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from paramstore._ledger import Ledger
 from paramstore._model import ABSENT, Change, CommitResult, Entry, Kind, Violation
 from paramstore._records import LONGEST_REQUEST, violation_data
 from paramstore._rules import OnViolation, Request, judge_all
-from paramstore._state import Document, State, split_key
+from paramstore._state import Document, State, namespace_of, place, split_key
 from paramstore._values import same, unknown_key
 from paramstore.errors import ConflictError, ContextError, ParamstoreError, UnknownParamError, ValidationError
 
@@ -153,9 +153,8 @@ class Transaction:
         at = self._context(context)
         self._read.add(key)
         if any(request.on_violation != "reject" for request in self._requests.values()):
-            asked = [
-                (c.key, c.context, c.new) for c in self._judge()
-            ]  # what they come to depends on all of them
+            # what they come to depends on all of them
+            asked = [(c.key, c.context, c.new) for c in self._judge()]
         else:
             asked = [(r.key, r.context, r.value) for r in self._requests.values() if r.key == key]
         places = [(split_key(k)[1], at, v) for k, at, v in asked if k == key and (at or v is not ABSENT)]
@@ -350,7 +349,7 @@ class Transaction:
 
     def _refuse_broken(self, document: Document) -> None:
         for file, problem in self._session.state.problems.items():
-            if file.rpartition("/")[2].partition(".")[0] == document.namespace:
+            if namespace_of(file) == document.namespace:
                 raise ValidationError([f"{problem}."], self._stands())
 
     def _context(self, context: Mapping[str, Any]) -> dict[str, Any]:
@@ -396,7 +395,7 @@ class Transaction:
             check_context, context, own
         )  # another namespace may allow other values for the dimension
         self._asked.add(key)
-        self._requests[key, _place(at)] = Request(key, at, value, on_violation, group)
+        self._requests[key, place(at)] = Request(key, at, value, on_violation, group)
 
     def _check_words(self) -> None:
         if not isinstance(self._author, str) or not self._author.strip():
@@ -418,7 +417,3 @@ def _bent(change: Change) -> Violation:
     """Say of a value that stayed as it was which rule kept it."""
     text = f"`{change.key}` stays as it is: {change.requested!r} was asked for, {change.bound_by} allows no change."
     return Violation(change.key, str(change.bound_by), text, change.requested, change.context)
-
-
-def _place(context: Mapping[str, Any]) -> At:
-    return tuple(sorted(context.items()))

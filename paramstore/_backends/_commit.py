@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from paramstore import _attempts, _files, _generation, _records, _yaml
-from paramstore._backends._loader import Loader, Place, namespace_of
+from paramstore._backends._loader import Loader, Place
 from paramstore._backends._recovery import leftovers, recover
 from paramstore._backends._splice import splice
 from paramstore._backends.base import Draft
@@ -25,7 +25,7 @@ from paramstore._ledger import Ledger
 from paramstore._lock import WriteLock
 from paramstore._model import ABSENT, VALUELESS, Change, Entry, FileChange
 from paramstore._schema import Schema
-from paramstore._state import Document, State
+from paramstore._state import Document, State, namespace_of
 from paramstore._values import same
 from paramstore._yaml import YamlText
 from paramstore.errors import ConflictError, DurabilityUnknownError, InvalidFileError, WriteError
@@ -69,7 +69,7 @@ class LocalWriter:
             try:
                 yield LocalSession(self, lock, self.prepare(last, tolerant))
             finally:
-                if self.state is not None and not self.state.is_complete():
+                if self.state is not None and self.state.missing():
                     self.state = good  # one that lacks what is broken is for a freeze only
 
     def prepare(self, last: State | None, tolerant: bool = False) -> State:

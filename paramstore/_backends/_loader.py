@@ -6,7 +6,7 @@ import os
 
 from paramstore import _files, _sidecar
 from paramstore._journal import START, Position
-from paramstore._state import Dimension, Document, State
+from paramstore._state import Dimension, Document, State, namespace_of
 from paramstore._values import ABSENT, freeze
 from paramstore.errors import DocumentError, InvalidFileError, JournalError, SchemaError
 
@@ -326,11 +326,6 @@ def _has_moved(content: _files.Content) -> bool:
         return _files.identity(os.stat(content.path)) != content.identity
     except OSError:
         return True
-
-
-def namespace_of(file: str) -> str:
-    """Return the namespace that a file of the store (relative path) belongs to."""
-    return os.path.basename(file).partition(".")[0]
 
 
 def apply_records(
