@@ -19,7 +19,7 @@ from paramstore._schema import Schema, load_schema
 from paramstore._values import ABSENT, same, thaw
 from paramstore.errors import ValidationError
 
-__all__ = ["Parameter", "ignoring_runtime", "namespace_files", "table_schema"]
+__all__ = ["Namespace", "Param", "Parameter", "ignoring_runtime", "namespace_files", "table_schema"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,67 @@ class Parameter:
     description: str = ""
     learnable: bool = True
     decimals: int | None = None
+
+
+def Param(  # noqa: N802 - reads as a record in the field of a model
+    *,
+    unit: str | None = None,
+    learnable: bool | None = None,
+    decimals: int | None = None,
+    max_step: float | None = None,
+    max_step_relative: float | None = None,
+    cooldown_s: float | None = None,
+    min_samples: int | None = None,
+    owner: str | None = None,
+    max_drift: float | None = None,
+    evidence: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Return what a pydantic field says of a parameter: ``Field(0.5, ge=0, json_schema_extra=Param(unit="score"))``.
+
+    The words are those of ``x-param`` (docs/formats.md): steps and drift in the unit, ``max_step_relative`` a fraction.
+    """
+    given: dict[str, Any] = {
+        "unit": unit,
+        "learnable": learnable,
+        "decimals": decimals,
+        "max_step": max_step,
+        "max_step_relative": max_step_relative,
+        "cooldown_s": cooldown_s,
+        "min_samples": min_samples,
+        "owner": owner,
+        "max_drift": max_drift,
+        "evidence": None if evidence is None else list(evidence),
+    }
+    return {"x-param": {word: value for word, value in given.items() if value is not None}}
+
+
+def Namespace(  # noqa: N802 - reads as a record in the configuration of a model
+    *,
+    dimensions: Mapping[str, type | Sequence[Any] | Mapping[str, Any]] | None = None,
+    constraints: Iterable[Mapping[str, Any]] | None = None,
+    words: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Return what the model of a namespace says beside its parameters: ``ConfigDict(json_schema_extra=Namespace(…))``.
+
+    ``dimensions``, least specific first: a type (``str``), the values allowed (``["paper", "live"]``), or JSON Schema.
+    ``constraints`` are those of ``x-constraints`` (docs/formats.md). ``words`` are further ones for the nodes around the
+    parameters, by the node's name: ``values``, ``overrides``, ``items``, ``at``; ``None`` takes one out.
+    """
+    given: dict[str, Any] = {}
+    if dimensions is not None:
+        given["x-dimensions"] = {name: _dimension(allowed) for name, allowed in dimensions.items()}
+    if constraints is not None:
+        given["x-constraints"] = [dict(each) for each in constraints]
+    if words is not None:
+        given["x-words"] = {name: dict(more) for name, more in words.items()}
+    return given
+
+
+def _dimension(allowed: type | Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(allowed, type):
+        names = {str: "string", int: "integer", float: "number", bool: "boolean"}
+        return {"type": names.get(allowed, allowed.__name__)}
+    return dict(allowed) if isinstance(allowed, Mapping) else {"enum": list(allowed)}
 
 
 def namespace_files(
