@@ -16,7 +16,7 @@ import sys
 from _collections_abc import KeysView  # collections.abc would load all of collections
 from _thread import RLock, get_ident
 
-from paramstore._values import FrozenDict, unknown_key
+from paramstore._values import FrozenDict, announced, unknown_key
 from paramstore.errors import ParamstoreError, UnknownParamError
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ def _no_section(values: Values, prefix: str) -> NoReturn:
         ParamstoreError.__init__(
             error, f"`{prefix}` is a parameter, not a section: read it with `params.get({prefix!r})`."
         )
-        raise error
+        raise announced(error)
     groups = {key[:dot] for key in values for dot, char in enumerate(key) if char == "."}
     raise unknown_key(prefix, sorted(groups))
 

@@ -347,9 +347,10 @@ class ParamStore(Writes, Reader):
     def explain(self, key: str, **context: Any) -> Explanation:
         """Return every layer's value for ``key`` in ``context``, lowest first, and the last change."""
         from paramstore._explain import explain
+        from paramstore._past import last_change
 
         self._place(key)
-        last = next((entry for entry in reversed(self.history(key)) if entry.changed), None)
+        last = last_change(self._open(), key)
         layers = self._environment, self._overrides
         return explain(self.newest()[1], key, context, self.spec(key), layers, last)
 
@@ -386,6 +387,9 @@ class ParamStore(Writes, Reader):
         return self._open().schema(namespace).judge(path, value)
 
     def _lay_anew(self) -> None:
+        with self.lock:
+            if self._snapshot is None:
+                return  # what opens it lays them on
         self.newest()  # what is to be logged is logged without the lock
         with self.lock:
             flag, snapshot = self.newest()
@@ -422,7 +426,12 @@ class ParamStore(Writes, Reader):
         patient_s = max(self._options.timeout_s, PATIENT_S if tolerant else 0.0)
         wait_s = patient_s if timeout_s is None else check_timeout(timeout_s)
         last = self._snapshot.state if self._snapshot is not None else None
-        return transaction(backend.session(wait_s, last, tolerant), self._take, words)
+
+        def take(state: State) -> None:
+            if self._backend is backend:  # else it was reopened meanwhile, maybe elsewhere
+                self._take(state)
+
+        return transaction(backend.session(wait_s, last, tolerant), take, words)
 
     def _take(self, state: State) -> None:
         """Serve a state that this process has just committed, without reading it back."""
@@ -441,6 +450,25 @@ class ParamStore(Writes, Reader):
         for view in views:
             self.attach(view)
         self._expire(views)
+
+    def reopen(self) -> None:
+        """Open the store anew at the next use, at the root that is named or found by then. For tests.
+
+        Views, overrides and subscriptions stay, and subscribers hear what differs.
+        """
+        if self._watcher is not None:
+            self._watcher.stop()
+        with self.lock:
+            old, self._snapshot = self._snapshot, None
+            self._backend, self._options = self._given, Options()
+            self._environment, self._complaints = {}, Complaints()
+            self._watcher, self._due = None, False
+            self.__class__ = ParamStore
+            self.flag = True
+        self._expire(list(self._views.values()))
+        if old is not None and self._subscribers:
+            self._pending.append((old, self.newest()[1]))
+            self._wake()
 
     def __repr__(self) -> str:
         if self._snapshot is None:

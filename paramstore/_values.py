@@ -9,7 +9,7 @@ from paramstore.errors import MalformedKeyError, ReadOnlyError, UnknownParamErro
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any, NoReturn
 
 DICT_WRITES = (
@@ -137,6 +137,7 @@ for _name in DICT_WRITES:
     setattr(Values, _name, refuse_write)
 
 _logged: set[str] = set()
+_listeners: list[Callable[[UnknownParamError], object]] = []
 
 
 def unknown_key(key: object, known: Iterable[str], stands: str = "") -> UnknownParamError:
@@ -157,12 +158,26 @@ def unknown_key(key: object, known: Iterable[str], stands: str = "") -> UnknownP
             error = UnknownParamError(
                 key, close, stands if close else f"`paramstore list` shows all. {stands}".strip()
             )
+    return announced(error)
+
+
+def announced(error: UnknownParamError) -> UnknownParamError:
+    """Log ``error`` once per key, tell it to all who listen, and return it."""
     if error.key not in _logged:
         _logged.add(error.key)
         import logging
 
         logging.getLogger("paramstore").error("%s", error)
+    for listener in list(_listeners):
+        listener(error)
     return error
+
+
+def on_unknown_key(listener: Callable[[UnknownParamError], object]) -> Callable[[], None]:
+    """Call ``listener(error)`` whenever an unknown key is named, in the thread that names it and before it can be
+    hidden, each time. Returns what ends it. A read that finds its key costs nothing more."""
+    _listeners.append(listener)
+    return lambda: _listeners.remove(listener)
 
 
 def require_known(keys: Iterable[str], known: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Tools for tests: the contract that every backend keeps, stores in memory, and an override fixture.
+"""Tools for tests: the contract that every backend keeps, stores in memory, and the default store on a copy.
 
 A backend of your own passes by subclassing ``BackendContract`` in a pytest file::
 
@@ -12,25 +12,30 @@ A backend of your own passes by subclassing ``BackendContract`` in a pytest file
         def another_view(self, backend):
             return MyBackend(backend.place)
 
-For tests of strategy code, put ``from paramstore.testing import param_override`` into ``conftest.py`` and
-ask for the fixture: ``param_override({"conviction_gate.min_trades": 5})`` holds until the test ends.
+For tests of strategy code there are fixtures, markers and options of a pytest plugin (docs/testing.md). ``isolated`` is
+what they are made of, for other test frameworks::
 
-Importing this module does not import pytest; only asking for the fixture does.
+    with isolated(folder) as params:  # the default store, on a copy of its files
+        ...
+
+Importing this module does not import pytest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from typing import Any
 
 from paramstore._backends.memory import MemoryBackend
 from paramstore._clock import SYSTEM, Clock
 from paramstore._contract import SCHEMAS, VALUES, CommitContract, Json, Refusal, refused
 from paramstore._contract_past import PastContract
+from paramstore._isolated import isolated
 from paramstore._store import ParamStore
 
-__all__ = ["SCHEMAS", "VALUES", "BackendContract", "ManualClock", "Refusal", "memory_store", "refused"]
+__all__ = [
+    "SCHEMAS", "VALUES", "BackendContract", "ManualClock", "Refusal", "isolated", "memory_store", "refused",
+]  # fmt: skip
 
 
 class ManualClock(Clock):
@@ -70,31 +75,6 @@ def memory_store(
     Raises ``SchemaError`` or ``DocumentError`` for wrong input. Environment variables do not reach it.
     """
     return ParamStore(backend=MemoryBackend(schemas, values, clock), environ={})
-
-
-def __getattr__(name: str) -> Any:
-    if name == "param_override":
-        globals()[name] = _override_fixture()
-        return globals()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def _override_fixture() -> Any:
-    import pytest
-
-    @pytest.fixture(name="param_override")
-    def param_override() -> Iterator[Any]:
-        """Lay values over the default store's (or a given one's) until the test ends."""
-        from paramstore import params
-
-        with ExitStack() as stack:
-
-            def lay(values: Json, store: ParamStore = params) -> None:
-                stack.enter_context(store.override(values))
-
-            yield lay
-
-    return param_override
 
 
 class BackendContract(CommitContract, PastContract):

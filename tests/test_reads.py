@@ -348,31 +348,6 @@ def test_wrong_overrides_lay_nothing(params: ParamStore) -> None:
     assert params.get("gate.on") is True
 
 
-def test_the_override_fixture(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    write(tmp_path / "conftest.py", "from paramstore.testing import param_override\n")
-    test = """\
-from paramstore import params
-
-def test_inside(param_override):
-    param_override({"gate.min_trades": 5})
-    assert params.get("gate.min_trades") == 5
-
-def test_after():
-    assert params.get("gate.min_trades") == 30
-"""
-    write(tmp_path / "test_it.py", test)
-    run(
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        cwd=tmp_path,
-        PARAMSTORE_ROOT=str(root),
-    )
-
-
 # -- spec, keys, explain, section -----------------------------------------------------------------
 
 
