@@ -41,3 +41,13 @@ need_system() {
   fi
   command -v "$1" >/dev/null 2>&1 || echo "note: $1 is missing; tests that need it will be skipped" >&2
 }
+
+# need_language_server: what editors show in a values file is tested with the public server for YAML, in this version
+need_language_server() {
+  local version=2.0.0 folder
+  folder=$("$PYTHON" -c 'import sys; print(sys.prefix)')/node
+  grep -qs "\"version\": \"$version\"" "$folder/node_modules/yaml-language-server/package.json" && return
+  command -v npm >/dev/null 2>&1 &&
+    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$folder" "yaml-language-server@$version" >/dev/null 2>&1 ||
+    echo "note: no yaml-language-server $version (node and npm are needed); tests of editors will be skipped" >&2
+}
