@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import commits, memory, migration, others, projection, reads, startup
+from benchmarks import checkers, commits, history, memory, migration, others, projection, reads, startup
 from benchmarks.harness import Row, failed_row, markdown, plain
 from benchmarks.plan import Plan
 from benchmarks.stores import durable_parent, file_system
@@ -22,9 +22,11 @@ GROUPS: dict[str, Callable[[Plan], list[Row]]] = {
     "reads": reads.rows,
     "startup": startup.rows,
     "commits": commits.rows,
+    "history": history.rows,
     "projection": projection.rows,
     "memory": memory.rows,
     "migration": migration.rows,
+    "checkers": checkers.rows,
     "others": others.rows,
 }
 DISTRIBUTIONS = (

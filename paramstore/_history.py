@@ -26,7 +26,12 @@ def replay(records: Iterable[Mapping[str, Any]], until: int | None = None) -> Wr
 
 def apply(written: Written, record: Mapping[str, Any]) -> None:
     """Bring ``written`` to where it was after ``record``."""
-    for item in record["changes"]:
+    apply_items(written, record["changes"])
+
+
+def apply_items(written: Written, items: Iterable[Mapping[str, Any]]) -> None:
+    """Bring ``written`` to where it was after these changes of one record."""
+    for item in items:
         place = item["key"], tuple(sorted(item.get("context", {}).items()))
         if "new" in item:
             written[place] = item["new"]

@@ -32,6 +32,17 @@ class Moment(NamedTuple):
     uptime: float
 
 
+class Touch(NamedTuple):
+    """The entry that gave a place the value it has, or took its value away."""
+
+    revision: int
+    time: str
+    kind: str
+    author: str
+    reason: str
+    id: str
+
+
 class Ledger:
     """The past of one journal, up to the last record absorbed."""
 
@@ -39,7 +50,8 @@ class Ledger:
         self.changed: dict[Place, Moment] = {}
         self.baselines: dict[Place, Any] = {}
         self.contexts: dict[str, set[At]] = {}  # by key, every context that ever had a value of its own
-        self._freezes: list[Freeze] = []
+        self.latest: dict[Place, Touch] = {}
+        self._freezes: dict[str, Freeze] = {}  # by the ids of their entries, oldest first
         self._refused: dict[str, list[float]] = {}
         self._boots: list[Moment] = []  # the entries with which another boot of a machine begins to write
         self._count = 0
@@ -50,7 +62,11 @@ class Ledger:
 
     def freezes(self, now: float) -> tuple[Freeze, ...]:
         """Return what is frozen at ``now``, oldest first."""
-        return tuple(f for f in self._freezes if f.until is None or seconds(f.until) > now)
+        return tuple(f for f in self._freezes.values() if f.until is None or seconds(f.until) > now)
+
+    def freezes_of(self, pattern: str) -> list[str]:
+        """Return the ids of the freezes of exactly ``pattern``, those that have run out too."""
+        return [name for name, freeze in self._freezes.items() if freeze.pattern == pattern]
 
     def frozen(self, key: str, now: float) -> Freeze | None:
         """Return the freeze that holds ``key`` at ``now``."""
@@ -107,9 +123,10 @@ class Ledger:
             seconds(
                 freeze.until or freeze.since
             )  # a time that is none shall be found here, not when it is asked for
-            self._freezes.append(freeze)
+            self._freezes[record["id"]] = freeze
         elif kind == "unfreeze":
-            self._freezes = [freeze for freeze in self._freezes if freeze.pattern != details["pattern"]]
+            for ended in details.get("ends", self.freezes_of(details["pattern"])):
+                self._freezes.pop(ended, None)
         elif kind == "approve":
             for item in details["baselines"]:
                 self.baselines[_place(item)] = item.get("value")
@@ -117,9 +134,16 @@ class Ledger:
             self._refused.setdefault(record["author"], []).append(moment.time)
             del self._refused[record["author"]][:-RECORDED_MOST]
         else:
-            by_person = kind == "external" or (kind == "commit" and bool(details.get("forced")))
-            for item in _real_changes(record):
+            merged = bool(details.get("merged"))  # whose values these are, a merge cannot tell
+            by_person = (kind == "external" and not merged) or (
+                kind == "commit" and bool(details.get("forced"))
+            )
+            touch = Touch(*(record[name] for name in Touch._fields))
+            for item in real_changes(record["changes"]):
+                self.latest[_place(item)] = touch
                 self._change(item, moment, by_person, record["revision"] == 0)
+                if merged and "old" not in item and not item.get("context"):  # else it would have no baseline
+                    self.baselines.setdefault(_place(item), item["new"])
 
     def _moment(self, record: Mapping[str, Any]) -> Moment:
         time = seconds(record["time"])
@@ -142,14 +166,53 @@ class Ledger:
         elif by_person:
             self.baselines.pop(place, None)
 
+    # -- as plain data ----------------------------------------------------------------------------
+
+    def plain(self) -> tuple[Any, ...]:
+        """Return all of it in built-in types, for a cache."""
+        touches: dict[Touch, int] = {}
+        latest = {place: touches.setdefault(touch, len(touches)) for place, touch in self.latest.items()}
+        return (
+            {place: tuple(moment) for place, moment in self.changed.items()},
+            self.baselines,
+            self.contexts,
+            ([tuple(touch) for touch in touches], latest),
+            {name: (f.pattern, f.author, f.reason, f.since, f.until) for name, f in self._freezes.items()},
+            self._refused,
+            [tuple(boot) for boot in self._boots],
+            self._count,
+        )
+
+    @classmethod
+    def of_plain(cls, data: tuple[Any, ...]) -> Ledger:
+        """Return the ledger of which ``plain`` gave ``data``."""
+        ledger = cls()
+        (
+            changed,
+            ledger.baselines,
+            ledger.contexts,
+            (touches, latest),
+            freezes,
+            ledger._refused,
+            boots,
+            count,
+        ) = data
+        entries = [Touch(*touch) for touch in touches]
+        ledger.changed = {place: Moment(*moment) for place, moment in changed.items()}
+        ledger.latest = {place: entries[index] for place, index in latest.items()}
+        ledger._freezes = {name: Freeze(*freeze) for name, freeze in freezes.items()}
+        ledger._boots = [Moment(*boot) for boot in boots]
+        ledger._count = count
+        return ledger
+
 
 def _is_known(boot: str) -> bool:
     return boot not in ("", "-")
 
 
-def _real_changes(record: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def real_changes(items: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yield what changed; what a rule kept as it was is in the record as well."""
-    for item in record["changes"]:
+    for item in items:
         if not same(item.get("old", ABSENT), item.get("new", ABSENT)):
             yield item
 

@@ -11,14 +11,11 @@ from typing import Any, Literal
 
 from paramstore._values import ABSENT, Absent, same
 
-__all__ = ["ABSENT", "Absent", "Change", "CommitResult", "Entry", "Explanation", "FileChange", "Freeze", "Health", "Kind",
+__all__ = ["ABSENT", "Absent", "Blame", "Change", "CommitResult", "Entry", "Explanation", "FileChange", "Freeze", "Health", "Kept", "Kind",
            "LayerValue", "Problem", "Spec", "Violation"]  # fmt: skip
 
-Kind = Literal["commit", "external", "rollback", "freeze", "unfreeze", "approve", "refusal", "abort"]
+Kind = Literal["commit", "external", "rollback", "freeze", "unfreeze", "approve", "refusal", "merge", "abort"]
 Context = Mapping[str, Any]
-VALUELESS: frozenset[Kind] = frozenset(
-    {"freeze", "unfreeze", "approve", "refusal"}
-)  # have no revision of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +132,43 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A value that a rollback left as it was, and ``why``."""
+
+    key: str
+    context: Mapping[str, Any]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """One line of a values file. ``key`` and ``context`` are of the value that it holds, ``None`` if it holds none; where
+    it holds several, of the one that changed last. ``time`` is UTC, ISO 8601. ``by_hand``: edited, and no entry records it yet."""
+
+    file: str
+    line: int
+    text: str
+    key: str | None = None
+    context: Mapping[str, Any] = field(default_factory=dict)
+    revision: int | None = None
+    time: str = ""
+    kind: str = ""
+    author: str = ""
+    reason: str = ""
+    by_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CommitResult:
     """What a transaction did. ``revision`` is the one that stands now; ``changes`` is empty when
     nothing differed, and also holds what a rule kept as it was (``bound_by``); ``dry_run`` says that
-    nothing was written."""
+    nothing was written; ``kept`` is what a rollback left alone."""
 
     revision: int
     changes: tuple[Change, ...] = ()
     dry_run: bool = False
     entry: Entry | None = None
+    kept: tuple[Kept, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

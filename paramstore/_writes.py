@@ -5,14 +5,16 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from typing import Any
 
     from paramstore._backends.base import Backend
+    from paramstore._bisect import Found, Trial
     from paramstore._evidence import Evidence
     from paramstore._freezing import Until
-    from paramstore._model import Change, CommitResult, Entry, Freeze
+    from paramstore._ledger import Place, Touch
+    from paramstore._model import Blame, Change, CommitResult, Entry, Freeze
     from paramstore._reads import Snapshot
     from paramstore._transaction import Transaction
     from paramstore._values import Values
@@ -71,29 +73,36 @@ class Writes:
         author: str,
         reason: str = "",
         keys: str | None = None,
+        by: str | None = None,
         dry_run: bool = False,
         force: bool = False,
         timeout_s: float | None = None,
     ) -> CommitResult:
         """Make a new revision with the values of revision or time ``to``; the journal is never rewritten.
 
-        ``keys`` limits it to a pattern. Parameters that did not exist then keep their values. The limits that bind
-        learners do not apply; a freeze does, unless ``force`` is given with a ``reason``. Raises what
-        ``transaction`` raises: old values must satisfy today's bounds and constraints.
+        ``keys`` limits it to a pattern. ``by`` takes back only what that author gave after ``to``: each such value
+        becomes what someone else last wrote since, else what stood at ``to``; one that others have changed since stays.
+        ``kept`` of the result names what stays, and parameters that did not exist then and so keep their values.
+        The limits that bind learners do not apply; a freeze does, unless ``force`` is given with a ``reason``.
+        Raises ``UnknownRevisionError``, and what ``transaction`` raises: old values must satisfy today's bounds and
+        constraints.
         """
-        from paramstore._past import rollback_requests
+        from dataclasses import replace
+
+        from paramstore._past import restoration
         from paramstore._reads import matching_keys
 
         if keys is not None:
             matching_keys(self.current()[1], keys)
         if not force:
-            reason = reason or f"rollback to {to}"
+            reason = reason or f"rollback to {to}" + (f" of what {by} did" if by is not None else "")
         with self._transaction(
             timeout_s, author=author, reason=reason, kind="rollback", force=force, dry_run=dry_run
         ) as tx:
-            for key, context, value in rollback_requests(self._open(), to, keys, tx.state):
+            found = restoration(self._open(), to, keys, by, tx)
+            for key, context, value in found.requests:
                 tx.request(key, value, context)
-        return tx.commit_result
+        return replace(tx.commit_result, kept=found.kept)
 
     # -- who may write ----------------------------------------------------------------------------
 
@@ -141,16 +150,47 @@ class Writes:
 
     # -- the past ---------------------------------------------------------------------------------
 
-    def history(self, key: str | None = None, *, refused: bool = False) -> list[Entry]:
+    def history(
+        self, key: str | None = None, *, refused: bool = False, newest: int | None = None
+    ) -> list[Entry]:
         """Return the journal's entries, oldest first; with ``key`` (or a pattern), only what touched it.
 
-        With ``refused`` also what was refused: entries of kind ``refusal``, whose ``details`` say why.
+        With ``refused`` also what was refused: entries of kind ``refusal``, whose ``details`` say why. ``newest``:
+        only so many of them, counted from the end, which is cheaper than all.
         """
         from paramstore._past import history
 
         if key is not None and not any(sign in key for sign in "*?["):
             self._place(key)
-        return history(self._open(), key, refused)
+        return history(self._open(), key, refused, newest)
+
+    def blame(self, *what: str) -> tuple[Blame, ...]:
+        """Return the lines of values files, each with the entry that gave it the value it has, if it holds one.
+
+        ``what`` are namespaces, values files, keys or patterns; of the latter, only their lines. Raises
+        ``UnknownParamError`` for what matches nothing and ``InvalidFileError`` for a file that is broken.
+        """
+        from paramstore._blame import blame
+
+        return blame(self._open(), what, self.newest(files=True)[1].state)
+
+    def bisect(
+        self, good: Any, bad: Any, command: Sequence[str], *, tell: Callable[[Trial], None] | None = None
+    ) -> Found:
+        """Return the entry that made ``command`` fail, by binary search between revisions or times ``good`` and ``bad``.
+
+        It runs with ``PARAMSTORE_ROOT`` leading to a temporary store; status 0 is good, 1 to 127 bad, 125 cannot tell.
+        ``tell`` hears of each run. Raises ``ParamstoreError`` when an end is not what it should be or the command stops
+        the search, ``UnknownRevisionError``, ``OSError`` when it cannot be run.
+        """
+        from paramstore._bisect import bisect
+
+        state = self.newest(files=True)[1].state
+        return bisect(self._open(), state, (good, bad), command, tell or (lambda trial: None))
+
+    def touches(self) -> dict[Place, Touch]:
+        """Return by key and context (sorted pairs, ``()`` is the base value) the entry that last changed it."""
+        return dict(self._open().past().latest)
 
     def visits(self) -> dict[str, float]:
         """Return when each author last had nothing to change, in seconds since 1970: a learner at rest is not dead.
@@ -171,7 +211,8 @@ class Writes:
 
     def as_of(self, when: Any) -> Snapshot:
         """Return the values as written at a revision (int) or time (``datetime`` or ISO text, UTC if it
-        names no zone). Raises ``UnknownRevisionError``."""
+        names no zone). At a time, nothing is seen that was made after it, even where a clock was set back or another
+        history was joined: it is what stood before the first entry made later. Raises ``UnknownRevisionError``."""
         from paramstore._past import as_of
 
         return as_of(self._open(), when, self.newest()[1].state)

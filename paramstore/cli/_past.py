@@ -1,4 +1,4 @@
-"""What stood before: ``history``, ``diff``."""
+"""What stood before: ``history``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 import click
 
 from paramstore import ParamStore
-from paramstore._model import ABSENT, VALUELESS, Change, Entry
+from paramstore._model import ABSENT, Change, Entry
+from paramstore._records import VALUELESS
 from paramstore.cli._chart import step_chart
 from paramstore.cli._hold import entry_summary
 from paramstore.cli._output import (
@@ -53,7 +54,8 @@ def history(
     """
     chosen = pattern_of(store, pattern) if pattern else None
     with patience("reading the journal"):
-        entries = _after(store.history(chosen, refused=refused), since)
+        newest = limit if since is None else None
+        entries = _after(store.history(chosen, refused=refused, newest=newest), since)
         pending = [c for c in store.pending() if chosen is None or fnmatchcase(c.key, chosen)]
     entries = entries[-limit:] if limit is not None else entries
     if as_json:
@@ -124,26 +126,3 @@ def _show_chart(entries: list[Entry], pending: list[Change], key: str) -> None:
     first = time_text(datetime.fromtimestamp(points[0][0], UTC).isoformat())
     last = time_text(now.isoformat())
     say(f"{' ' * margin}  {first}{last.rjust(WIDTH - len(first))}")
-
-
-@click.command(
-    short_help="Show what changed between two revisions.",
-    epilog="Example: paramstore diff 12, or paramstore diff 2026-01-31T12:00:00Z 20",
-)
-@click.argument("a")
-@click.argument("b", required=False)
-@json_option
-@click.pass_obj
-def diff(store: ParamStore, a: str, b: str | None, as_json: bool) -> None:
-    """Show what changed from A to B (now, when not given).
-
-    A and B are revisions or times such as 2026-01-31T12:00:00 (UTC if they name no zone).
-    """
-    with patience("reading the journal"):
-        changes = store.diff(a, b)
-    if as_json:
-        print_json([change_json(change) for change in changes])
-    elif not changes:
-        say(f"no value differs between {a} and {b or 'now'}")
-    for change in () if as_json else changes:
-        say(f"{place_text(change.key, change.context)}: {change_text(change)}")

@@ -11,7 +11,8 @@ import click
 
 from paramstore import ParamStore
 from paramstore._environment import variable
-from paramstore._model import Change, Entry, Explanation, Spec
+from paramstore._ledger import Touch
+from paramstore._model import Change, Explanation, Spec
 from paramstore._values import same, thaw
 from paramstore.cli._output import (
     Row,
@@ -67,7 +68,7 @@ class _Line:
     context: Mapping[str, Any]
     value: Any
     changed: bool  # differs from the schema's default
-    last: Entry | None
+    last: Touch | None
     by_hand: bool
     frozen: bool = False
     environment: Any = None  # the value that a PARAM__ variable puts over it
@@ -106,7 +107,7 @@ def list_(
 
 def _lines(store: ParamStore, keys: set[str]) -> Iterator[_Line]:
     snapshot = store.snapshot()
-    last, by_hand = _last_changes(store.history()), {_place(c) for c in store.pending()}
+    last, by_hand = _last_changes(store), {_place(c) for c in store.pending()}
     frozen = store.freezes()
     for name, document in snapshot.state.documents.items():
         for path, value in document.values.items():
@@ -130,9 +131,9 @@ def _place(change: Change) -> Place:
     return change.key, tuple(sorted(change.context.items()))
 
 
-def _last_changes(entries: list[Entry]) -> dict[Place, Entry]:
+def _last_changes(store: ParamStore) -> dict[Place, Touch]:
     """Return who last changed each value. Revision 0 is where the journal begins, not a change."""
-    return {_place(change): entry for entry in entries if entry.revision > 0 for change in entry.changes}
+    return {place: touch for place, touch in store.touches().items() if touch.revision > 0}
 
 
 def _show_lines(lines: list[_Line]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -116,6 +117,9 @@ def _typed(store: ParamStore, key: str, text: Any) -> Any:
 )
 @click.argument("to")
 @click.option("--keys", metavar="PATTERN", help="Only these parameters; a namespace stands for all in it.")
+@click.option(
+    "--by", metavar="AUTHOR", help="Only what this author did after TO; what others did since stays."
+)
 @author_option
 @reason_option
 @force_option
@@ -128,6 +132,7 @@ def rollback(
     *,
     to: str,
     keys: str | None,
+    by: str | None,
     author: str | None,
     reason: str,
     force: bool,
@@ -137,6 +142,9 @@ def rollback(
 ) -> None:
     """Make a new revision with the values of revision or time TO; history is never rewritten.
 
+    With --by, each value that AUTHOR gave after TO becomes what someone else last wrote since, else what stood at TO.
+    What stays as it is, because others have changed it since or because it did not exist then, is named.
+
     The limits that bind learners do not apply. What is frozen stays, unless --force is given.
     """
     result = store.rollback(
@@ -144,17 +152,23 @@ def rollback(
         author=author_of(store, author),
         reason=reason,
         keys=pattern_of(store, keys) if keys is not None else None,
+        by=by,
         dry_run=dry_run,
         force=force,
         timeout_s=timeout_s,
     )
-    _report(result, as_json)
+    kept = [{"key": k.key, "context": dict(k.context), "why": k.why} for k in result.kept]
+    _report(result, as_json, {"kept": kept})
+    for stays in () if as_json else result.kept:
+        say(f"{place_text(stays.key, stays.context)} stays as it is: {stays.why}")
 
 
-def _report(result: CommitResult, as_json: bool) -> None:
+def _report(result: CommitResult, as_json: bool, more: Mapping[str, Any] | None = None) -> None:
     if as_json:
         changes = [change_json(change) for change in result.changes]
-        print_json({"revision": result.revision, "dry_run": result.dry_run, "changes": changes})
+        print_json(
+            {"revision": result.revision, "dry_run": result.dry_run, "changes": changes, **(more or {})}
+        )
         return
     if not result.changes:
         say(f"nothing changed; revision {result.revision} stands")

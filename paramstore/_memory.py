@@ -1,0 +1,116 @@
+"""What the journal comes to, kept in ``.paramstore/`` so that nobody has to read all of it to know.
+
+A cache: delete it at any time and nothing is lost but the seconds in which the journal is read again. It is believed
+only where the journal still is what it was made from: every earlier segment has its size and its last line, the place
+up to which it was read still is one, and nothing after that takes back what is in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from paramstore import _records, _sidecar
+from paramstore._history import Written, apply
+from paramstore._journal import START, Journal, Position, without_aborted
+from paramstore._ledger import Ledger
+
+FORMAT = 2
+SAVED_AFTER = 500  # lines that are read anew before it is worth keeping them
+
+
+class Memory:
+    """What stands in a journal up to ``position``. ``after``: file → hash that the journal last gave it; ``last``: the
+    newest record; ``joined``: another history was joined, so a file that ``after`` lacks may be as the merge left it."""
+
+    def __init__(self) -> None:
+        self.position = START
+        self.after: dict[str, str | None] = {}
+        self.written: Written = {}
+        self.ledger = Ledger()
+        self.last: dict[str, Any] | None = None
+        self.joined = False
+        self.aborted = False  # the last lines that were read take back something from before them
+
+    def become(self, other: Memory) -> None:
+        """Know what ``other`` knows, which is not used after that."""
+        vars(self).update(vars(other))
+
+    def absorb(self, record: dict[str, Any]) -> None:
+        """Take note of a record that stands."""
+        self.last = record
+        self.ledger.absorb(record)
+        apply(self.written, record)
+        if record["kind"] == "merge" or _records.SAID in record:
+            self.after = {}  # what stood in the files when two histories were joined, none of their entries says
+            self.joined = not record["files"] or _records.SAID in record
+        for file, sums in record["files"].items():
+            self.after[file] = sums["after"]
+
+    def lacks(self, files: Iterable[str]) -> bool:
+        """Tell whether one of ``files`` may stand as a merge left it: no entry since then says what is in it."""
+        return self.joined and any(file not in self.after for file in files)
+
+    def read_on(self, journal: Journal) -> int:
+        """Take note of what came after ``position``; return how many lines that were. Should they take back anything
+        from before, ``aborted`` says so, and nothing in here is to be believed."""
+        lines, end = journal.lines(self.position)
+        mine = {record["id"] for record in lines}
+        aborts = [record["evidence"].get("aborts") for record in lines if record["kind"] == "abort"]
+        self.aborted = self.last is not None and any(identity not in mine for identity in aborts)
+        if not self.aborted:
+            for record in without_aborted(lines):
+                self.absorb(record)
+            self.position = end
+        return len(lines)
+
+    def plain(self, journal: Journal) -> tuple[Any, ...]:
+        ledger = self.ledger.plain()
+        words = self.position.plain(), self.after, self.written, ledger, self.last, self.joined
+        return FORMAT, _before(journal, self.position.segment), words
+
+    @classmethod
+    def of_plain(cls, data: Any, journal: Journal) -> Memory | None:
+        """Return what ``plain`` gave, if the journal still is what it was made from."""
+        if not isinstance(data, tuple) or data[:1] != (FORMAT,):
+            return None
+        _, before, (place, after, written, ledger, last, joined) = data
+        position = Position(*place)
+        if before != _before(journal, position.segment) or not journal.holds(position):
+            return None
+        memory = cls()
+        memory.position, memory.after, memory.written = position, after, written
+        memory.ledger, memory.last, memory.joined = Ledger.of_plain(ledger), last, joined
+        return memory
+
+
+def recall(path: str, journal: Journal, saved_after: int = SAVED_AFTER) -> Memory:
+    """Return what the journal comes to: from the cache at ``path`` and what was appended since, else from all of it.
+
+    Raises ``JournalError`` and ``OSError``.
+    """
+    memory = Memory.of_plain(_sidecar.load(path), journal) or Memory()
+    new = memory.read_on(journal)
+    if memory.aborted:
+        memory = Memory()
+        new = memory.read_on(journal)
+    if new >= saved_after:
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            _sidecar.save(path, memory.plain(journal))
+        except (OSError, ValueError):
+            pass  # no write permission, or evidence nested deeper than the cache can hold
+    return memory
+
+
+def _before(journal: Journal, segment: int) -> list[tuple[int, int, bytes]]:
+    """Return size and end of each segment before ``segment``."""
+    found = []
+    for other in journal.segments():
+        if other < segment:
+            with open(journal.file(other), "rb") as stream:
+                size = stream.seek(0, os.SEEK_END)
+                stream.seek(max(0, size - 11))
+                found.append((other, size, stream.read(11)))
+    return found
