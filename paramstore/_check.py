@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from paramstore import _environment, _files, _records, _yaml
+from paramstore import _environment, _files, _git_install, _records, _yaml
 from paramstore._backends._commit import temporary_name
 from paramstore._backends.local import RUNTIME, LocalBackend
 from paramstore._history import changes_between, flatten, replay, shaped
 from paramstore._init import create, values_text
 from paramstore._journal import without_aborted
 from paramstore._lock import WriteLock
-from paramstore._model import ABSENT, VALUELESS, Change
+from paramstore._model import ABSENT, Change
 from paramstore._schema import Schema
 from paramstore._schema_form import form_errors, read_schema
 from paramstore._state import Document, State
 from paramstore._yaml import Path, YamlText
-from paramstore.errors import DocumentError, InvalidFileError, SchemaError, ValidationError
+from paramstore.errors import DocumentError, GitError, InvalidFileError, SchemaError, ValidationError
 
 Level = Literal["finding", "warning", "information"]
 
@@ -37,10 +37,6 @@ MODELINE = re.compile(r"#\s*yaml-language-server:\s*\$schema=(\S+)")
 LOST = "entries are missing, or two histories were merged"
 TORN = "half an entry from a crash was set aside here; nothing committed is in it. Look, then delete it"
 LEFT_BEHIND = (".tmp", ".new", ".old")
-ENTRY = {
-    "revision": int, "id": str, "time": str, "kind": str, "author": str, "reason": str, "evidence": dict,
-    "changes": list, "files": dict,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +67,7 @@ class Audit:
         self._names = backend.namespaces()
         self._records: list[dict[str, Any]] = []
         self._lines: dict[str, tuple[str, int]] = {}  # entry id -> file and line
+        self._foreign: set[str] = set()  # entries that merges say came from another history
 
     def steps(self) -> list[Callable[[], None]]:
         """Return the parts of the audit, in order."""
@@ -82,6 +79,7 @@ class Audit:
             self._leftovers,
             self._environment,
             self._runtime,
+            self._git,
         ]
 
     def _add(self, file: str, problem: str, line: int | None = None, level: Level = "finding") -> None:
@@ -172,7 +170,10 @@ class Audit:
         lines = _journal_lines(path)
         for number, line in enumerate(lines, 1):
             record = _records.parse(line) if line.endswith(b"\n") else None
-            if record is not None and all(type(record.get(name)) is kind for name, kind in ENTRY.items()):
+            if record is not None and record["id"] in self._lines:
+                first = ":".join(map(str, self._lines[record["id"]]))
+                self._add(file, f"the same entry as in {first}: delete one of the two lines", number)
+            elif record is not None:
                 self._records.append(record)
                 self._lines[record["id"]] = file, number
             elif number == len(lines) and segment == self.backend.journal.segments()[-1]:
@@ -187,21 +188,33 @@ class Audit:
 
     def _chain(self) -> None:
         """Hold each entry to the one before it."""
+        stands = before = None
+        for record in self._records:
+            last, stands = stands, _records.number(record, stands, before)
+            before = record["id"]
+            if last is not None and stands > last + 1:
+                where = self._lines[record["id"]]
+                self._add(
+                    where[0], f"revision {stands} follows revision {last}: entries are missing", where[1]
+                )
         self._records = without_aborted(self._records)
         after: dict[str, str | None] = {}
-        last: int | None = None
         for record in self._records:
-            where, revision = self._lines[record["id"]], record["revision"]
-            if last is not None and revision != last + (record["kind"] not in VALUELESS):
-                self._add(
-                    where[0], f"revision {revision} follows revision {last}: {_gap(last, revision)}", where[1]
-                )
+            if record["kind"] == "merge" or self._is_foreign(record):
+                after = {}
             for file, sums in record["files"].items():
                 if file in after and sums["before"] != after[file]:
-                    problem = f"revision {revision} does not build on the {file} that an earlier entry left: "
+                    where = self._lines[record["id"]]
+                    problem = f"revision {record['revision']} does not build on the {file} that an earlier entry left: "
                     self._add(where[0], problem + LOST, where[1])
                 after[file] = sums["after"]
-            last = revision
+
+    def _is_foreign(self, record: Mapping[str, Any]) -> bool:
+        """Tell whether an entry came from another history, so that it need not build on the one before it."""
+        if not self._foreign:
+            merges = (r["details"]["joined"] for r in self._records if r["kind"] == "merge")
+            self._foreign = {"", *(entry for joined in merges for entry in joined)}
+        return record["id"] in self._foreign or _records.SAID in record
 
     def _against_journal(self) -> None:
         """Compare the files with what the journal says of them. Edits by hand are information."""
@@ -233,6 +246,9 @@ class Audit:
                 f"revision {last['revision']} is being written, or its writer died; "
                 "the next commit settles it"
             ]
+        elif _records.SAID in last or (last["kind"] == "merge" and not last["files"]):
+            said = [f"a merge decided: {_told(change)}; the next commit records it" for change in changes]
+            said = said or ["two histories were joined; the next commit notes what the file holds since"]
         else:
             said = [f"edited by hand: {_told(change)}; the next commit records it" for change in changes]
         for problem in said or ["edited by hand without changing a value; the next commit notes it"]:
@@ -267,6 +283,16 @@ class Audit:
         if not os.path.isdir(probe) or not os.access(probe, os.W_OK | os.X_OK):
             problem = "cannot be written to: nothing can be committed here, and first reads are slower"
             self._add(f"{RUNTIME}/", problem, level="information")
+
+    def _git(self) -> None:
+        """Tell if this clone lacks the merge drivers of which .gitattributes speaks."""
+        try:
+            lacking = _git_install.missing(self.backend.root)
+        except GitError:
+            return  # no git here: nothing will be merged here either
+        if lacking:
+            problem = "names merge drivers that this clone does not have: run `paramstore git install`"
+            self._add(".gitattributes", problem, level="information")
 
     # -- small things -----------------------------------------------------------------------------
 
@@ -307,10 +333,6 @@ def _journal_lines(path: str) -> list[bytes]:
             break
         time.sleep(wait_s)  # a commit may be appending it at this very moment
     return raw.splitlines(keepends=True)
-
-
-def _gap(last: int, revision: int) -> str:
-    return "entries are missing" if revision > last else "it occurs twice, or two histories were merged"
 
 
 def _told(change: Change) -> str:

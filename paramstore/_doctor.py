@@ -81,10 +81,17 @@ def _freezes(entries: Sequence[Entry], now: float) -> list[tuple[str, str]]:
     found: list[Entry] = []
     for entry in entries:
         if entry.kind == "unfreeze":
-            found = [freeze for freeze in found if freeze.details["pattern"] != entry.details["pattern"]]
+            found = [freeze for freeze in found if not _ends(entry, freeze)]
         elif entry.kind == "freeze":
             found.append(entry)
     return [(freeze.details["pattern"], freeze.author) for freeze in found if _holds(freeze, now)]
+
+
+def _ends(unfreeze: Entry, freeze: Entry) -> bool:
+    ends = unfreeze.details.get("ends")
+    if ends is None:  # of before entries said which freezes they end: all of the pattern
+        return bool(freeze.details["pattern"] == unfreeze.details["pattern"])
+    return freeze.id in ends
 
 
 def _holds(freeze: Entry, now: float) -> bool:

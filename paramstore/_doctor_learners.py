@@ -55,7 +55,7 @@ def learners(
 def _trails(entries: Iterable[Entry]) -> dict[str, _Trail]:
     trails: dict[str, _Trail] = {}
     for entry in entries:
-        if entry.kind in ("external", "abort"):
+        if entry.kind in ("external", "abort", "merge"):
             continue
         trail = trails.setdefault(entry.author, _Trail())
         trail.touched.update(change.key for change in entry.changes)

@@ -71,7 +71,7 @@ def _tracks(entries: Iterable[Entry], moment: Moment) -> dict[Place, Track]:
             _refuse(tracks, entry)
         elif entry.kind == "approve":
             _approve(tracks, entry)
-        by_person = entry.kind == "external" or is_forced(entry)
+        by_person = (entry.kind == "external" and not entry.details.get("merged")) or is_forced(entry)
         for change in entry.changes:
             track = tracks.setdefault(place_of(change.key, change.context), Track())
             _absorb(track, change, moment(entry), by_person)

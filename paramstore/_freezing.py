@@ -37,7 +37,7 @@ def unfreeze(tx: Transaction, pattern: str) -> Entry:
     if pattern not in active:
         frozen = ", ".join(f"`{found}`" for found in active) or "nothing"
         _refuse(tx, f"There is no freeze of exactly `{pattern}`. Frozen now: {frozen}.")
-    return tx.record("unfreeze", {"pattern": pattern})
+    return tx.record("unfreeze", {"pattern": pattern, "ends": tx.ledger.freezes_of(pattern)})
 
 
 def _pattern(tx: Transaction, text: str) -> str:

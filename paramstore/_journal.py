@@ -23,18 +23,22 @@ BLOCK_BYTES = 1 << 16  # how much is read at a time when looking from the end
 
 class Position:
     """How far a reader has come: ``segment`` (start revision), ``offset`` (bytes), ``revision`` there,
-    and the last line's ``crc``, by which the same place is known again."""
+    and the last line's ``crc``, by which the same place is known again. ``counted`` is the revision from which
+    the entries after the offset are counted, where that is another one."""
 
-    __slots__ = ("crc", "offset", "revision", "segment")
+    __slots__ = ("counted", "crc", "offset", "revision", "segment")
 
-    def __init__(self, segment: int, offset: int, revision: int, crc: bytes = b"") -> None:
+    def __init__(
+        self, segment: int, offset: int, revision: int, crc: bytes = b"", counted: int | None = None
+    ) -> None:
         self.segment = segment
         self.offset = offset
         self.revision = revision
         self.crc = crc
+        self.counted = revision if counted is None else counted
 
-    def plain(self) -> tuple[int, int, int, bytes]:
-        return self.segment, self.offset, self.revision, self.crc
+    def plain(self) -> tuple[int, int, int, bytes, int]:
+        return self.segment, self.offset, self.revision, self.crc, self.counted
 
 
 START = Position(0, 0, 0)
@@ -73,19 +77,26 @@ class Journal:
         """Return what ``read`` does, but every line: aborted entries and their aborts too."""
         records: list[dict[str, Any]] = []
         position = start
+        stands = start.counted if start.offset else None
         for segment in self.segments():
             if segment < start.segment:
                 continue
             begin = start.offset if segment == start.segment else 0
             stop = end.offset if end is not None and segment == end.segment else None
-            position = self._read_segment(segment, begin, stop, position, records)
+            position, stands = self._read_segment(segment, begin, stop, (position, stands), records)
             if stop is not None:
                 break
         return records, position
 
     def _read_segment(
-        self, segment: int, begin: int, stop: int | None, position: Position, records: list[dict[str, Any]]
-    ) -> Position:
+        self,
+        segment: int,
+        begin: int,
+        stop: int | None,
+        before: tuple[Position, int | None],
+        records: list[dict[str, Any]],
+    ) -> tuple[Position, int | None]:
+        position, stands = before
         file = self.file(segment)
         with open(file, "rb") as stream:
             stream.seek(begin)
@@ -102,10 +113,26 @@ class Journal:
                     f"the line at byte {offset} is not a journal entry (damaged, a merge conflict, or of a newer version). Writers "
                     "refuse to go on; restore the file with `git checkout` or resolve the conflict line by line",
                 )
+            last = None
+            if record["kind"] == "abort" and stands is not None:
+                last = records[-1]["id"] if records else self._last_id(position)
             records.append(record)
             offset += len(line)
-            revision, crc = _stands(record), line[-11:-3]
-        return Position(segment, offset, revision, crc)
+            revision = stands = _records.number(record, stands, last)
+            crc = line[-11:-3]
+        return Position(segment, offset, revision, crc, stands), stands
+
+    def _last_id(self, position: Position) -> str:
+        """Return the id of the entry that ends at ``position``."""
+        with open(self.file(position.segment), "rb") as stream:
+            block = BLOCK_BYTES
+            while True:
+                begin = max(0, position.offset - block)
+                stream.seek(begin)
+                found = _last_entry(stream.read(position.offset - begin), begin)
+                if found is not None or begin == 0:
+                    return found[1]["id"] if found is not None else ""
+                block *= 8
 
     def holds(self, position: Position) -> bool:
         """Tell whether ``position`` still is a place in this journal (git may have replaced the file)."""
@@ -131,7 +158,7 @@ class Journal:
                     found = _last_entry(stream.read(size - begin), begin)
                     if found is not None:
                         end, record, crc = found
-                        return Position(segment, end, _stands(record), crc), record
+                        return Position(segment, end, _records.number(record, None), crc), record
                     if begin == 0:
                         break
                     block *= 8
@@ -208,12 +235,6 @@ def _last_entry(raw: bytes, begin: int) -> tuple[int, dict[str, Any], bytes] | N
             return begin + end + 1, record, line[-11:-3]
         end = start - 1
     return None
-
-
-def _stands(record: dict[str, Any]) -> int:
-    """Return the revision that stands after ``record``; an abort gives its number back."""
-    revision: int = record["revision"]
-    return revision - 1 if record["kind"] == "abort" else revision
 
 
 def without_aborted(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from paramstore._model import Change, Entry, Violation
 
 VERSION = 1
+VALUELESS = frozenset({"freeze", "unfreeze", "approve", "refusal", "merge"})  # have no revision of their own
+SAID = "_said"  # in a record that joined this journal later: the revision that its line names
 LONGEST_TEXT = 2_000
 LONGEST_REQUEST = 20_000  # characters of a refused value: what is refused must not fill the disk
 _MARK = b',"crc":"'
@@ -117,6 +119,27 @@ def is_sound(line: bytes) -> bool:
         return False
 
 
+def number(record: dict[str, Any], stands: int | None, before: str | None = None) -> int:
+    """Give ``record`` its revision in this journal, and return the one that stands after it.
+
+    ``stands`` is the revision before it, ``None`` where the journal begins; ``before`` is the id of the line before it,
+    which an abort must be asked of: where both sides of a join took the same entry back, the second gives back nothing,
+    for a number was given back already. Unknown (``None``) it passes for the entry that is taken back. A revision counts the entries up to it, so
+    it is what the line says, until two histories are joined: entries of the other one go on from where this one was.
+    """
+    said: int = record["revision"]
+    kind: str = record["kind"]
+    if stands is None:
+        return said - 1 if kind == "abort" else said
+    if kind == "abort":
+        revision, after = stands, stands - (before is None or before == record["evidence"].get("aborts"))
+    else:
+        revision = after = max(said, stands + (kind not in VALUELESS))
+    if revision != said:
+        record["revision"], record[SAID] = revision, said
+    return after
+
+
 def _is_shaped(record: dict[str, Any]) -> bool:
     """Tell whether a record has what each reader of it relies on: a right checksum says only that it is unharmed."""
     details, uptime = record.get("details", {}), record.get("uptime", ["", 0.0])
@@ -128,14 +151,21 @@ def _is_shaped(record: dict[str, Any]) -> bool:
              "changes": list, "files": dict}  # fmt: skip
     if any(type(record.get(name)) is not kind for name, kind in kinds.items()):
         return False
-    needs = {"freeze": "pattern", "unfreeze": "pattern", "approve": "baselines", "refusal": "violations"}
+    needs = {"freeze": "pattern", "unfreeze": "pattern", "approve": "baselines", "refusal": "violations",
+             "merge": "joined"}  # fmt: skip
     need = needs.get(record["kind"])
     if not _is_time(record["time"]) or ("until" in details and not _is_time(details["until"])):
         return False
+    if need == "joined":
+        return _are_texts(details.get(need))
     if need == "pattern":
-        return isinstance(details.get("pattern"), str)
+        return type(details.get(need)) is str and _are_texts(details.get("ends", []))
     items = [*record["changes"], *(details.get(need, [None]) if need else [])]
-    return all(_is_item(item) for item in items)
+    return all(is_item(item) for item in items)
+
+
+def _are_texts(items: Any) -> bool:
+    return type(items) is list and all(type(item) is str for item in items)
 
 
 def _is_time(text: Any) -> bool:
@@ -157,7 +187,8 @@ def _is_time(text: Any) -> bool:
         return False
 
 
-def _is_item(item: Any) -> bool:
+def is_item(item: Any) -> bool:
+    """Tell whether ``item`` can be a change."""
     return isinstance(item, dict) and type(item.get("key")) is str and type(item.get("context", {})) is dict
 
 

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 # marshal is not stable between Python versions, and the shape is ours to change
 _MAGIC = f"paramstore {FORMAT} {sys.implementation.cache_tag}\n".encode()
 

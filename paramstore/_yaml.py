@@ -13,6 +13,7 @@ one number replaces one piece, so positions never shift and a chain of edits nev
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -34,6 +35,7 @@ from paramstore._yaml_edit import (
     removals,
     removed,
     updated,
+    without,
 )
 from paramstore.errors import DocumentError
 
@@ -153,6 +155,20 @@ class YamlText:
         except CannotEdit as error:
             raise DocumentError(self.file, f"{error}. Nothing was edited; edit the file by hand") from None
 
+    def without(self, removes: Sequence[Path]) -> YamlText:
+        """Return a new text that lacks these values below ``values``, with that proved.
+
+        Raises ``DocumentError`` when it cannot be done.
+        """
+        text = self.raw.decode("utf-8-sig")
+        cuts = removals(text, self._tree(text), removes)
+        new = self._proved(lambda: apply(text, cuts), without(self.data, removes))
+        if new is None:
+            raise DocumentError(
+                self.file, f"`{dotted(removes[0])}` cannot be taken out. Edit the file by hand"
+            )
+        return new
+
     def line(self, path: Path) -> int | None:
         """Return the 1-based line on which the value at ``path`` has its key, if it is there."""
         text = self.raw.decode("utf-8-sig")
@@ -162,6 +178,20 @@ class YamlText:
                 return None
             node = node.children[step]
         return line_of(text, node.head if node.head >= 0 else node.start)
+
+    def spans(self) -> dict[Path, tuple[int, int]]:
+        """Return by path the first and last line (1-based) of every value, its key included."""
+        text = self.raw.decode("utf-8-sig")
+        starts = [0, *(found.end() for found in re.finditer("\n", text))]
+
+        def walk(node: Node, path: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
+            for step, child in node.children.items():
+                head = child.head if child.head >= 0 else child.start
+                last = max(head, child.end - 1)
+                yield (*path, step), (bisect_right(starts, head), bisect_right(starts, last))
+                yield from walk(child, (*path, step))
+
+        return dict(walk(self._tree(text), ()))
 
     def _with_numbers(self, edits: Sequence[tuple[Path, Any]]) -> YamlText | None:
         """Replace plain numbers by plain numbers, or return ``None`` if these edits are not that.

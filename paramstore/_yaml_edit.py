@@ -155,6 +155,12 @@ def removed(data: dict[str, Any], removes: Sequence[Path]) -> dict[str, Any]:
     return kept if entries else {key: value for key, value in data.items() if key != "overrides"}
 
 
+def without(data: dict[str, Any], removes: Sequence[Path]) -> dict[str, Any]:
+    """Return ``data`` without these values, wherever they are; a group that becomes empty goes too."""
+    kept = _without(data, (), set(removes))
+    return {} if kept is MISSING else kept
+
+
 def _removable(path: Path) -> bool:
     if path[:1] != ("overrides",):
         return False

@@ -17,6 +17,7 @@ ParamstoreError
 ├── ConflictError                           someone else changed the store meanwhile
 ├── LockTimeoutError (TimeoutError)         another writer holds the lock
 ├── LockLostError                           the lock file was replaced while it was held
+├── GitError                                git refused, or is not there
 ├── WriteError (OSError)                    the disk refused: full, read-only, not permitted
 └── DurabilityUnknownError (OSError)        applied, but the disk did not confirm it
 """
@@ -33,6 +34,7 @@ __all__ = [
     "ContextError",
     "DocumentError",
     "DurabilityUnknownError",
+    "GitError",
     "InvalidFileError",
     "JournalError",
     "LiveError",
@@ -167,6 +169,10 @@ class LockTimeoutError(ParamstoreError, TimeoutError):
 
 class LockLostError(ParamstoreError):
     """The lock file was deleted or replaced while it was held. Nothing was written."""
+
+
+class GitError(ParamstoreError):
+    """git refused, or there is no repository or no git; what git said is in the message."""
 
 
 class WriteError(ParamstoreError, OSError):

@@ -493,7 +493,7 @@ def test_a_missing_entry_is_found(journalled: Place) -> None:
 def test_a_doubled_entry_is_found(journalled: Place) -> None:
     lines = _lines(journalled)
     journalled.write(JOURNAL, "".join([*lines, lines[-1]]))
-    assert "revision 3 follows revision 3: it occurs twice" in journalled.findings()[0]
+    assert "the same entry as in params/journal/00000001.jsonl:4" in journalled.findings()[0]
 
 
 def test_an_entry_that_lacks_a_part_is_found_even_with_a_right_checksum(journalled: Place) -> None:

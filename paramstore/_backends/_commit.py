@@ -19,11 +19,13 @@ from paramstore._backends._recovery import leftovers, recover
 from paramstore._backends._splice import splice
 from paramstore._backends.base import Draft
 from paramstore._clock import utc_text
-from paramstore._history import Written, apply, changes_between, flatten, shaped
-from paramstore._journal import START, Position
+from paramstore._git_state import git_folder, rebasing
+from paramstore._history import changes_between, flatten, shaped
+from paramstore._journal import Position
 from paramstore._ledger import Ledger
 from paramstore._lock import WriteLock
-from paramstore._model import ABSENT, VALUELESS, Change, Entry, FileChange
+from paramstore._memory import Memory, recall
+from paramstore._model import ABSENT, Change, Entry, FileChange
 from paramstore._schema import Schema
 from paramstore._state import Document, State, namespace_of
 from paramstore._values import same
@@ -38,18 +40,15 @@ if TYPE_CHECKING:
 SETTLE_S = 1.0  # how long a writer waits for a save in progress to end
 
 
-class LocalWriter:
+class LocalWriter(Memory):
     """What one process keeps between its commits: how far it knows the journal, and parsed files."""
 
     def __init__(self, backend: LocalBackend) -> None:
+        super().__init__()
         self.backend = backend
-        self.position = START
-        self.after: dict[str, str | None] = {}  # file -> hash that the journal last gave it
-        self.written: Written = {}  # every value that the journal last gave; replaying it takes a while
-        self.ledger = Ledger()
-        self.last: dict[str, Any] | None = None  # newest record
         self.texts: dict[str, YamlText] = {}  # by hash: what this process wrote, so that it need not parse
         self.state: State | None = None  # what this process last saw under the lock
+        self._git_folder: str | None = ""  # not looked for yet
         self._started = False
         self._journal_file: _files.Identity | None = None  # of the last segment, as this process left it
 
@@ -63,6 +62,8 @@ class LocalWriter:
                 pass  # another process was faster; or it is no directory, which the lock file will say
             except OSError as error:
                 raise refused(error, self._stands(last)) from error
+        if not tolerant:
+            self._refuse_amid_rebase(last)
         gates = backend.path("schemas"), backend.path("params")
         with WriteLock(gates, f"{backend.runtime}/lock", timeout_s) as lock:
             good = self.state
@@ -71,6 +72,17 @@ class LocalWriter:
             finally:
                 if self.state is not None and self.state.missing():
                     self.state = good  # one that lacks what is broken is for a freeze only
+
+    def _refuse_amid_rebase(self, last: State | None) -> None:
+        """Raise ``WriteError`` while git replays commits in this work tree: what stands in the files now is a state
+        that nobody decided on, and a change to them would stop git half way."""
+        if self._git_folder == "":
+            self._git_folder = git_folder(self.backend.root)
+        if rebasing(self._git_folder):
+            raise WriteError(
+                f"A git rebase is under way around {self.backend.root}: finish it (`git rebase --continue`) or abort it "
+                f"(`git rebase --abort`). Nothing was written; revision {self._stands(last)} stands."
+            )
 
     def prepare(self, last: State | None, tolerant: bool = False) -> State:
         """Recover, load, and record edits by hand: the state that a transaction starts from."""
@@ -109,8 +121,7 @@ class LocalWriter:
         self._started = True
 
     def _begin_anew(self) -> None:
-        self.position, self.after, self.written, self.last = START, {}, {}, None
-        self.ledger = Ledger()
+        self.become(recall(self.backend.memory_file(), self.backend.journal))
 
     def _read_on(self) -> Position:
         """Take note of what stands in the journal after what is known, and return where it ends."""
@@ -130,14 +141,6 @@ class LocalWriter:
     def _is_published(self, end: Position) -> bool:
         published = self.backend.published()
         return published is not None and (published.segment, published.offset) == (end.segment, end.offset)
-
-    def absorb(self, record: dict[str, Any]) -> None:
-        """Take note of a record that stands."""
-        self.last = record
-        self.ledger.absorb(record)
-        apply(self.written, record)
-        for file, sums in record["files"].items():
-            self.after[file] = sums["after"]
 
     def _load(self, last: State | None, tolerant: bool) -> State:
         """Return the state on disk, waiting a moment for a save in progress to end."""
@@ -172,18 +175,18 @@ class LocalWriter:
         schemas = {name: self.backend.schema(name) for name in strange}
         written = {place: v for place, v in self.written.items() if place[0].split(".")[0] in strange}
         first = self.last is None  # not by the offset: a new segment may be empty
+        changes = changes_between(shaped(written, schemas), flatten(strange))
+        after_join = self.lacks([self.backend.values_file(name) for name in strange])
+        only_joined = after_join and not changes
         entry = Entry(
-            revision=0 if first else self.position.revision + 1,
+            revision=0 if first else self.position.revision + (not only_joined),
             id=os.urandom(8).hex(),
             **self.dated(),
-            kind="external",
-            author="external",
-            reason="values before the first commit"
-            if first
-            else "values as first seen"
-            if not any(self.backend.values_file(name) in self.after for name in strange)
-            else "edited outside a transaction",
-            changes=changes_between(shaped(written, schemas), flatten(strange)),
+            kind="merge" if only_joined else "external",
+            author="paramstore" if only_joined else "external",
+            reason=self._why_strange(strange, after_join),
+            changes=changes,
+            details={"joined": []} if only_joined else {"merged": True} if after_join else {},
             files={
                 self.backend.values_file(name): FileChange(
                     self.after.get(self.backend.values_file(name)), doc.digest
@@ -199,6 +202,14 @@ class LocalWriter:
             Place(self.position, state.position.files),
             state.problems,
         )
+
+    def _why_strange(self, strange: Iterable[str], after_join: bool) -> str:
+        if self.last is None:
+            return "values before the first commit"
+        if after_join:
+            return "the files after a merge"
+        known = any(self.backend.values_file(name) in self.after for name in strange)
+        return "edited outside a transaction" if known else "values as first seen"
 
     def dated(self) -> dict[str, Any]:
         """Return when an entry is made: by the clock, and by the machine's uptime."""
@@ -292,7 +303,7 @@ class LocalSession:
 
     def _entry(self, draft: Draft, plans: list[_Plan]) -> Entry:
         entry = Entry(
-            revision=self.state.revision + (draft.kind not in VALUELESS),
+            revision=self.writer.position.revision + (draft.kind not in _records.VALUELESS),
             id=os.urandom(8).hex(),
             **self.writer.dated(),
             kind=draft.kind,

@@ -298,7 +298,7 @@ class Loader:
         start = self.last.position.journal if self.last is not None else START
         if start.offset == 0 or not self.backend.journal.holds(start):
             return Position(self.journal.segment, 0, revision)
-        return Position(start.segment, start.offset, revision, start.crc)
+        return Position(start.segment, start.offset, revision, start.crc, start.counted)
 
     def _finish_in_memory(self) -> None:
         if self.last is not None:

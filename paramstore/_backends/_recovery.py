@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from paramstore import _files
 from paramstore._journal import START
+from paramstore._records import SAID
 
 if TYPE_CHECKING:
     from paramstore._backends._commit import LocalWriter
@@ -59,8 +60,8 @@ def recover(writer: LocalWriter, record: Mapping[str, Any]) -> bool:
     """Finish or undo ``record``, the journal's last. Tells whether it stands."""
     from paramstore._backends._commit import sync_folders
 
-    if record["kind"] == "external":
-        return True
+    if record["kind"] in ("external", "merge") or SAID in record:
+        return True  # written when the files stood already, or by a writer on another machine
     files = [_File(writer, file, sums, record["id"]) for file, sums in record["files"].items()]
     if any(file.displaced_save for file in files):
         _undo(files)
@@ -126,7 +127,7 @@ def _sweep_runtime(folder: str) -> None:
     with suppress(OSError):
         for name in os.listdir(folder):
             path = os.path.join(folder, name)
-            if re.fullmatch(r"(generation|cache|attempts\.json)\.\d+\.[0-9a-f]{8}", name):
+            if re.fullmatch(r"(generation|cache|memory|attempts\.json)\.\d+\.[0-9a-f]{8}", name):
                 with suppress(OSError):
                     if time.time() - os.stat(path).st_mtime > RUNTIME_REST_S:
                         os.unlink(path)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from paramstore._clock import Clock
+from paramstore._history import Written
 from paramstore._ledger import Ledger
 from paramstore._model import Change, Entry, Kind
+from paramstore._outline import Line
 from paramstore._schema import Schema
 from paramstore._state import State
 
@@ -98,6 +100,12 @@ class Backend(Protocol):
 
     def records(self) -> list[dict[str, Any]]:
         """Return every journal record (see ``_records``), oldest first, aborted ones left out."""
+
+    def lines(self) -> list[Line]:
+        """Return the lines of those records, each parsed only when it is used."""
+
+    def written(self) -> Written:
+        """Return every value as the journal tells it, up to now; a dictionary of the caller's own."""
 
     def visits(self) -> dict[str, float]:
         """Return when each author last came and had nothing to change (seconds since 1970), as far as it is known."""

@@ -13,7 +13,7 @@ from paramstore import _files
 from paramstore._backends._loader import Loader, NeedFiles, Place, apply_records
 from paramstore._clock import SYSTEM
 from paramstore._generation import Generation, Published, create
-from paramstore._journal import START, Journal, Position, without_aborted
+from paramstore._journal import START, Journal, Position
 from paramstore._options import Options, is_root
 from paramstore._state import State
 from paramstore.errors import InvalidFileError, JournalError, SchemaError
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from paramstore._backends.base import Session
     from paramstore._clock import Clock
+    from paramstore._history import Written
     from paramstore._ledger import Ledger
+    from paramstore._memory import Memory
+    from paramstore._outline import Line
     from paramstore._schema import Schema
 
 RUNTIME = ".paramstore"
@@ -46,7 +49,7 @@ class LocalBackend:
         self._index = 0
         self._schemas: dict[str, Schema] = {}
         self._writer: Any = None
-        self._past: tuple[Position, Ledger] | None = None
+        self._past: Memory | None = None
         self._past_lock = allocate_lock()
 
     # -- names ------------------------------------------------------------------------------------
@@ -182,23 +185,25 @@ class LocalBackend:
 
     def past(self) -> Ledger:
         """Return the ledger of the journal, reading on from where the last call came to."""
-        with self._past_lock:  # a ledger takes each entry in once
-            known, self._past = self._past, None  # should an entry be damaged, the next call begins anew
-            self._past = self._read_past(known)
-            return self._past[1]
+        with self._past_lock:
+            return self._read_past().ledger
 
-    def _read_past(self, known: tuple[Position, Ledger] | None) -> tuple[Position, Ledger]:
-        from paramstore._ledger import Ledger
+    def written(self) -> Written:
+        with self._past_lock:
+            return dict(self._read_past().written)
 
-        if known is None or not self.journal.holds(known[0]):
-            known = START, Ledger()
-        lines, end = self.journal.lines(known[0])
-        if any(record["kind"] == "abort" for record in lines):  # of an entry that may have been taken in
-            known = START, Ledger()
-            lines, end = self.journal.lines(START)
-        for record in without_aborted(lines):
-            known[1].absorb(record)
-        return end, known[1]
+    def _read_past(self) -> Memory:
+        from paramstore._memory import recall
+
+        known, self._past = self._past, None  # should an entry be damaged, the next call begins anew
+        if known is None or not self.journal.holds(known.position):
+            known = recall(self.memory_file(), self.journal)
+        else:
+            known.read_on(self.journal)
+        if known.aborted:  # of an entry that was taken in
+            known = recall(self.memory_file(), self.journal)
+        self._past = known
+        return known
 
     def session(
         self, timeout_s: float, last: State | None, tolerant: bool = False
@@ -213,6 +218,11 @@ class LocalBackend:
     def records(self) -> list[dict[str, Any]]:
         return self.journal.read(START)[0]
 
+    def lines(self) -> list[Line]:
+        from paramstore._scan import scan
+
+        return scan(self.journal)
+
     def visits(self) -> dict[str, float]:
         from paramstore import _attempts
 
@@ -224,6 +234,9 @@ class LocalBackend:
 
     def sidecar(self) -> str:
         return os.path.join(self.runtime, "cache")
+
+    def memory_file(self) -> str:
+        return os.path.join(self.runtime, "memory")
 
 
 def _missing(file: str) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 from paramstore import _records
 from paramstore._backends.base import Draft
 from paramstore._clock import SYSTEM, Clock, utc_text
-from paramstore._history import changes_between, flatten
+from paramstore._history import Written, changes_between, flatten, replay
 from paramstore._ledger import Ledger
-from paramstore._model import ABSENT, VALUELESS, Change, Entry
+from paramstore._model import ABSENT, Change, Entry
+from paramstore._outline import Line
 from paramstore._schema import Schema
 from paramstore._state import State
 from paramstore.errors import LockTimeoutError
@@ -105,7 +106,7 @@ class MemoryBackend:
         return dict(self._visits)
 
     def commit(self, draft: Draft) -> tuple[State, Entry]:
-        revision = self._state.revision + (draft.kind not in VALUELESS)
+        revision = self._state.revision + (draft.kind not in _records.VALUELESS)
         entry = Entry(
             revision,
             os.urandom(8).hex(),
@@ -142,6 +143,12 @@ class MemoryBackend:
 
     def records(self) -> list[dict[str, Any]]:
         return list(self._records)
+
+    def lines(self) -> list[Line]:
+        return [Line.of(record) for record in self._records]
+
+    def written(self) -> Written:
+        return replay(self._records)
 
     def after_fork(self) -> None:
         self._mutex = threading.Lock()

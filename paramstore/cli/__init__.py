@@ -15,14 +15,19 @@ from typing import Any, NoReturn
 import click
 
 from paramstore import ParamStore, __version__
+from paramstore.cli._bisect import bisect
+from paramstore.cli._blame import blame
+from paramstore.cli._diff import diff
 from paramstore.cli._doctor import doctor
+from paramstore.cli._git import commit, git_
 from paramstore.cli._hold import approve, freeze, unfreeze
 from paramstore.cli._migrate import migrate
 from paramstore.cli._output import complain, put
-from paramstore.cli._past import diff, history
+from paramstore.cli._past import history
 from paramstore.cli._scorecard import scorecard_
 from paramstore.cli._show import explain, get, list_
 from paramstore.cli._tend import check, demo, init
+from paramstore.cli._types import schema, stubs
 from paramstore.cli._write import rollback, set_
 from paramstore.errors import InvalidFileError, ParamstoreError, SettingsError, StoreNotFoundError
 
@@ -101,8 +106,8 @@ def cli(ctx: click.Context, root: str | None) -> None:
 
 
 COMMANDS = (
-    get, set_, list_, explain, history, diff, scorecard_, rollback, freeze, unfreeze, approve, check, doctor, init, demo,
-    migrate,
+    get, set_, list_, explain, history, blame, diff, bisect, scorecard_, rollback, freeze, unfreeze, approve, commit, git_, check, doctor, init,
+    stubs, schema, demo, migrate,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

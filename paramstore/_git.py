@@ -1,0 +1,73 @@
+"""The doorkeeper of git: the only module that starts it. Nothing goes through a shell."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+
+from paramstore.errors import GitError
+
+SPEAK_PLAINLY = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+# What `git rev-parse --local-env-vars` lists: each moves git to a part of another repository. The two that carry settings
+# (GIT_CONFIG_PARAMETERS, GIT_CONFIG_COUNT) are passed on, as git itself does: a container's safe.directory is given so.
+LEFT_OVER = frozenset((
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_OBJECT_DIRECTORY", "GIT_DIR", "GIT_WORK_TREE",
+    "GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE", "GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE", "GIT_PREFIX",
+    "GIT_INTERNAL_SUPER_PREFIX", "GIT_SHALLOW_FILE", "GIT_COMMON_DIR",
+    # and what else changes the meaning of our words
+    "GIT_EXTERNAL_DIFF", "GIT_DIFF_OPTS", "GIT_NAMESPACE", "GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS",
+    "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS",
+))  # fmt: skip
+
+
+def run(
+    folder: str, *words: str, stdin: bytes | None = None, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run git in ``folder`` and return what came of it, whatever its exit status. Raises ``GitError`` without git.
+
+    What a git that called us set for itself is not passed on.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name not in LEFT_OVER}
+    try:
+        return subprocess.run(
+            ["git", *words],
+            cwd=folder,
+            input=stdin if stdin is not None else b"",
+            capture_output=True,
+            env={**inherited, **SPEAK_PLAINLY, **(environ or {})},
+            check=False,
+        )
+    except FileNotFoundError:
+        problem = "git is not installed" if os.path.isdir(folder) else f"{folder} is not a directory"
+        raise GitError(f"{problem}.") from None
+
+
+def git(
+    folder: str, *words: str, stdin: bytes | None = None, environ: Mapping[str, str] | None = None
+) -> bytes:
+    """Run git in ``folder`` and return what it printed. Raises ``GitError`` with what git said."""
+    done = run(folder, *words, stdin=stdin, environ=environ)
+    if done.returncode:
+        said = (done.stderr or done.stdout).decode(errors="replace").strip()
+        raise GitError(f"git {words[0]}: {said or f'exit status {done.returncode}'}")
+    return done.stdout
+
+
+def text(folder: str, *words: str, environ: Mapping[str, str] | None = None) -> str:
+    """Run git and return what it printed as text, without the last line break."""
+    return git(folder, *words, environ=environ).decode(errors="surrogateescape").rstrip("\n")
+
+
+def top(folder: str) -> str:
+    """Return the top of the work tree that ``folder`` is in. Raises ``GitError`` outside of one."""
+    done = run(folder, "rev-parse", "--show-toplevel")
+    if done.returncode:
+        raise GitError(f"{folder} is in no git work tree. `git init` makes one.")
+    return done.stdout.decode(errors="surrogateescape").rstrip("\n")
+
+
+def blob(folder: str, commit: str, path: str) -> bytes | None:
+    """Return the content of ``path`` (from the top) in a commit; ``None`` if it is not there."""
+    done = run(folder, "cat-file", "blob", f"{commit}:{path}")
+    return None if done.returncode else done.stdout

@@ -1,0 +1,96 @@
+"""The message of a git commit, from journal entries. Pure.
+
+Reasons and authors are what somebody wrote: they are put on one line each, without control characters, and indented, so
+that none can pass for a trailer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from paramstore._model import ABSENT, Change, Entry
+from paramstore._values import thaw
+
+LONGEST_SUBJECT = 72
+MOST_ENTRIES, MOST_CHANGES = 50, 20
+LONGEST_LINE = 300
+
+
+def message(entries: Sequence[Entry]) -> str:
+    """Return subject, one paragraph an entry, and trailers: the revisions, and each author."""
+    if not entries:
+        return "params: files without a journal entry\n"
+    blocks = ["\n".join(_told(entry)) for entry in entries[:MOST_ENTRIES]]
+    if len(entries) > MOST_ENTRIES:
+        blocks.append(f"and {len(entries) - MOST_ENTRIES} more entries, to revision {entries[-1].revision}")
+    first, last = entries[0].revision, entries[-1].revision
+    trailers = [f"Paramstore-Revision: {first if first == last else f'{first}-{last}'}"]
+    trailers += [
+        f"Paramstore-Author: {_plain(author)}" for author in dict.fromkeys(e.author for e in entries)
+    ]
+    return "\n\n".join([_subject(entries), *blocks, "\n".join(trailers)]) + "\n"
+
+
+def _subject(entries: Sequence[Entry]) -> str:
+    authors = list(dict.fromkeys(_plain(entry.author) for entry in entries))
+    first = [change for entry in entries if _is_first(entry) for change in entry.changed]
+    changes = [change for entry in entries if not _is_first(entry) for change in entry.changed]
+    if first:
+        since = f", and {len({change.key for change in changes})} changed since" if changes else ""
+        said = f"{len(first)} values as first recorded{since}"
+    elif len(changes) == 1:
+        said = _change(changes[0])
+    elif changes:
+        keys = list(dict.fromkeys(change.key for change in changes))
+        said = f"{len(keys)} values" if len(keys) > 1 else f"{keys[0]}, {len(changes)} times"
+    else:
+        said = ", ".join(dict.fromkeys(entry.kind for entry in entries))
+    by = authors[0] if len(authors) == 1 else f"{len(authors)} authors"
+    subject = f"params: {said} ({by})"
+    return subject if len(subject) <= LONGEST_SUBJECT else f"{subject[: LONGEST_SUBJECT - 3]}..."
+
+
+def _is_first(entry: Entry) -> bool:
+    """Tell whether an entry says what stood before any commit, and not what somebody changed."""
+    return (
+        entry.revision == 0 and bool(entry.changed) and all(change.old is ABSENT for change in entry.changed)
+    )
+
+
+def _told(entry: Entry) -> list[str]:
+    why = f": {_plain(entry.reason)}" if entry.reason else ""
+    lines = [f"r{entry.revision} {entry.time[:19]}Z {entry.kind} by {_plain(entry.author)}{why}"]
+    if len(entry.changed) > MOST_CHANGES and all(change.old is ABSENT for change in entry.changed):
+        return [*lines, f"  {len(entry.changed)} values, as first recorded"]
+    lines += [f"  {_change(change)}" for change in entry.changed[:MOST_CHANGES]]
+    if len(entry.changed) > MOST_CHANGES:
+        lines.append(f"  and {len(entry.changed) - MOST_CHANGES} more values")
+    return lines
+
+
+def _change(change: Change) -> str:
+    at = (
+        " @" + ", ".join(f"{name}={value}" for name, value in change.context.items())
+        if change.context
+        else ""
+    )
+    old, new = ("none" if v is ABSENT else repr(thaw(v)) for v in (change.old, change.new))
+    return _plain(f"{change.key}{at} {old} -> {new}")
+
+
+def _plain(text: str) -> str:
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return shown if len(shown) <= LONGEST_LINE else f"{shown[: LONGEST_LINE - 3]}..."
+
+
+def identity_of(entries: Sequence[Entry], by_author: bool) -> Mapping[str, str]:
+    """Return git's environment for who and when: the time of the last entry, and with ``by_author`` its author's name."""
+    if not entries:
+        return {}
+    found = {"GIT_AUTHOR_DATE": f"{entries[-1].time[:19]}Z"}
+    name = "".join(c for c in _plain(entries[-1].author) if c not in "<>").strip(
+        " .,:;'\"\\"
+    )  # git refuses a name of these alone
+    if by_author and name:
+        found["GIT_AUTHOR_NAME"] = name
+    return found

@@ -1,0 +1,68 @@
+"""Two versions of a journal segment, joined after a git merge. Pure: bytes in, bytes out.
+
+No line is changed and none is left out: ours stand as they are, the entries that only theirs has follow in their order,
+and a ``merge`` entry after them says which these are. A revision is counted on reading (``_records.number``), so it is
+unambiguous at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from paramstore import _records
+
+if TYPE_CHECKING:
+    from paramstore._model import Entry
+
+Say = Callable[[int, list[str]], "Entry"]  # revision that stands, ids of what joined -> the merge entry
+
+
+def why_not(ours: bytes, theirs: bytes) -> str:
+    """Say why ``join`` returned ``None``, and what a person can do."""
+    if _lines(ours) is None or _lines(theirs) is None:
+        return "a line is no journal entry; keep every whole line of both sides, and no markers"
+    return (
+        "theirs takes back an entry that stands in ours; keep every whole line of both sides, and no markers, and it "
+        "does not stand any more, or leave out the line of kind abort, and it does"
+    )
+
+
+def join(ours: bytes, theirs: bytes, say: Say) -> bytes | None:
+    """Return the joined segment, or ``None`` where a line is no entry, or takes back one of the other side: then a
+    person has to look."""
+    mine, other = _lines(ours), _lines(theirs)
+    if mine is None or other is None:
+        return None
+    joining = {name: line for name, line in other.items() if name not in mine}
+    if not joining:
+        return ours
+    if not mine:
+        return theirs
+    if (_taken_back(joining) - _taken_back(mine)) & mine.keys():
+        return None
+    lines = [*mine.values(), *joining.values()]
+    stands = before = None
+    for line in lines:
+        record = _records.parse(line)
+        assert record is not None
+        stands, before = _records.number(record, stands, before), record["id"]
+    _, last = _records.encode(say(stands or 0, list(joining)))
+    return b"".join([*lines, last])
+
+
+def _taken_back(lines: dict[str, bytes]) -> set[Any]:
+    """Return the ids of the entries that an abort among ``lines`` takes back."""
+    records = [_records.parse(line) for line in lines.values()]
+    return {r["evidence"].get("aborts") for r in records if r is not None and r["kind"] == "abort"}
+
+
+def _lines(raw: bytes) -> dict[str, bytes] | None:
+    """Return the lines by the ids of their entries, or ``None`` if one is no whole entry."""
+    found: dict[str, bytes] = {}
+    for line in raw.splitlines(keepends=True):
+        record: dict[str, Any] | None = _records.parse(line)
+        if record is None or not line.endswith(b"\n"):
+            return None
+        found[record["id"]] = line
+    return found
