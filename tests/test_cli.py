@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from local_store import free_for_all, learnable
@@ -35,15 +36,21 @@ COMMANDS = [
     "list",
     "explain",
     "history",
+    "blame",
     "diff",
+    "bisect",
     "scorecard",
     "rollback",
     "freeze",
     "unfreeze",
     "approve",
+    "commit",
+    "git",
     "check",
     "doctor",
     "init",
+    "stubs",
+    "schema",
     "demo",
     "migrate",
 ]
@@ -623,16 +630,17 @@ def test_diff_between_revisions_and_times(root: Path) -> None:
     between = ParamStore(root, environ={}).history()[-1].time
     move(root, 0.01)
     call(root, "set", "win_rate.floor", "0.42", "--at", "symbol=BTC")
-    moved = [f"{FUNDING}: 0.17 → 0.18", f"{LIQUIDATION}: 0.21 → 0.2"]
-    assert sorted(out(root, "diff", "1", "2").splitlines()) == moved
-    assert "win_rate.floor @symbol=BTC: set to 0.42" in out(root, "diff", "2")
-    assert out(root, "diff", between) == out(root, "diff", "1")
+    moved = [[FUNDING, "0.17", "0.18"], [LIQUIDATION, "0.21", "0.2"]]
+    assert sorted(line.split()[:3] for line in out(root, "diff", "1", "2").splitlines()[3:5]) == moved
+    assert re.search(r"^win_rate.floor @symbol=BTC +- +0.42", out(root, "diff", "2"), re.M)
+    later, since = data(root, "diff", between), data(root, "diff", "1")
+    assert later["changes"] == since["changes"]
     assert out(root, "diff", "2", "1") != out(root, "diff", "1", "2")
-    assert data(root, "diff", "2", "3") == [
-        {"key": "win_rate.floor", "context": {"symbol": "BTC"}, "new": 0.42}
-    ]
-    assert out(root, "diff", "3") == "no value differs between 3 and now\n"
-    assert data(root, "diff", "3") == []
+    (change,) = data(root, "diff", "2", "3")["changes"]
+    assert (change["key"], change["context"], change["new"]) == ("win_rate.floor", {"symbol": "BTC"}, 0.42)
+    assert "old" not in change
+    assert out(root, "diff", "3") == "no value differs between revision 3 and the files\n"
+    assert data(root, "diff", "3")["changes"] == []
 
 
 def test_the_times_that_history_shows_are_taken_back(root: Path) -> None:
@@ -744,7 +752,7 @@ def test_without_a_store_every_command_exits_2_and_says_what_to_do(
     [
         ["frobnicate"], ["--frobnicate"], ["--root"], ["get"], ["get", "a", "b"], ["get", "a", "--frob"],
         ["list", "a", "b"], ["explain"], ["history", "--limit", "0"], ["history", "--limit", "x"],
-        ["history", "--since", "-1"], ["diff"], ["diff", "1", "2", "3"], ["rollback"], ["check", "x"],
+        ["history", "--since", "-1"], ["diff", "1", "2", "3"], ["rollback"], ["check", "x"],
         ["init", "a", "b"], ["demo", "x"], ["get", FUNDING, "--at"], ["get", FUNDING, "--at", "x"],
     ],
     ids=" ".join,
@@ -888,8 +896,10 @@ def test_every_command_is_there_and_has_help_with_an_example() -> None:
 
 
 def test_every_command_that_shows_data_has_json() -> None:
-    words = [[command] for command in set(COMMANDS) - {"demo", "migrate"}]
-    words += [["migrate", name] for name in cli.commands["migrate"].commands]  # type: ignore[attr-defined]
+    groups = {name: command for name, command in cli.commands.items() if isinstance(command, click.Group)}
+    assert groups.keys() >= {"migrate", "git"}
+    words = [[command] for command in COMMANDS if command not in {"demo", *groups}]
+    words += [[group, name] for group in groups for name in groups[group].commands]
     for each in words:
         assert "--json" in CliRunner().invoke(cli, [*each, "--help"]).stdout, each
 
