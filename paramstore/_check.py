@@ -188,7 +188,8 @@ class Audit:
 
     def _chain(self) -> None:
         """Hold each entry to the one before it."""
-        stands = before = None
+        stands: int | None = None
+        before: str | None = None
         for record in self._records:
             last, stands = stands, _records.number(record, stands, before)
             before = record["id"]

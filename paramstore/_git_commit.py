@@ -163,6 +163,7 @@ class _Changes:
         }
         found: list[_Line] = []
         stands: int | None = None
+        before = ""
         for path, file in self._segments().items():
             end = 0
             for line in _files.read_whole(file).raw.splitlines(keepends=True):
@@ -172,7 +173,7 @@ class _Changes:
                         f"{file}: the line at byte {end} is no journal entry; run `paramstore check`."
                     )
                 end += len(line)
-                stands = _records.number(record, stands)
+                stands, before = _records.number(record, stands, before), record["id"]
                 if record["id"] not in known:
                     found.append(_Line(path, end, record, _records.entry(record)))
         standing = {record["id"] for record in without_aborted([line.record for line in found])}

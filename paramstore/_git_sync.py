@@ -15,6 +15,7 @@ from copy import copy
 from dataclasses import dataclass, field
 
 from paramstore import _git
+from paramstore._backends.base import Session
 from paramstore._backends.local import LocalBackend
 from paramstore._git_commit import commit
 from paramstore._git_move import finish, move
@@ -128,7 +129,7 @@ class Sync:
         """
         finish(self.backend, self.top, timeout_s)
         with self.backend.session(timeout_s, None) as session:
-            self._commit(self.backend)
+            self._commit(session)
             session.refresh()
         here = self._head()
         incoming = self._count(f"{here}..{there}") if there else 0
@@ -136,7 +137,7 @@ class Sync:
             return
         result = self._replayed(here, there, "")
         with self.backend.session(timeout_s, None) as session:
-            self._commit(self.backend)
+            self._commit(session)
             head = self._head()
             if head != here:
                 result = self._replayed(head, result, here)
@@ -144,8 +145,9 @@ class Sync:
             session.refresh()
         self.done.pulled += incoming
 
-    def _commit(self, backend: LocalBackend) -> None:
-        self.done.commits += [made.commit for made in commit(backend, by_author=False)]
+    def _commit(self, session: Session) -> None:
+        made = commit(self.backend, by_author=False, session=session)
+        self.done.commits += [each.commit for each in made]
 
     def _replayed(self, head: str, onto: str, since: str) -> str:
         """Return the commit that a rebase of ``head`` (of what came after ``since``) onto ``onto`` comes to, with the
@@ -172,8 +174,8 @@ class Sync:
         if (
             not journal.startswith("..") and settled.journal.segments()
         ):  # else git has no journal to say it in
-            with settled.session(options.timeout_s, None):
-                commit(settled, by_author=False)
+            with settled.session(options.timeout_s, None) as session:
+                commit(settled, by_author=False, session=session)
 
     def _wishes(self) -> dict[str, str]:
         return {PREFER: SIDES[self.prefer]} if self.prefer else {}

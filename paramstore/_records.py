@@ -156,10 +156,9 @@ def _is_shaped(record: dict[str, Any]) -> bool:
     need = needs.get(record["kind"])
     if not _is_time(record["time"]) or ("until" in details and not _is_time(details["until"])):
         return False
-    if need == "joined":
-        return _are_texts(details.get(need))
-    if need == "pattern":
-        return type(details.get(need)) is str and _are_texts(details.get("ends", []))
+    if need in ("pattern", "joined"):
+        ids = details.get("ends", []) if need == "pattern" else details.get(need)
+        return _are_texts(ids) and (need == "joined" or type(details.get(need)) is str)
     items = [*record["changes"], *(details.get(need, [None]) if need else [])]
     return all(is_item(item) for item in items)
 

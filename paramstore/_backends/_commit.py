@@ -105,7 +105,8 @@ class LocalWriter(Memory):
     def _catch_up(self) -> None:
         """Read what others appended, set a torn tail aside, and finish or undo what a dead writer began."""
         backend = self.backend
-        if self._started and self._journal_file == self._segment() and self._is_published(self.position):
+        known = self._started and self._journal_file is not None and self._journal_file == self._segment()
+        if known and self._is_published(self.position):
             return
         if not self._started or not backend.journal.holds(self.position):
             self._begin_anew()
@@ -134,7 +135,8 @@ class LocalWriter(Memory):
         """Return the identity of the segment that this process wrote last, if it is still the last."""
         journal, position = self.backend.journal, self.position
         try:
-            return _files.identity(os.stat(journal.file(position.segment)))
+            last = journal.segments()[-1:] == [position.segment]  # git may bring a later one
+            return _files.identity(os.stat(journal.file(position.segment))) if last else None
         except OSError:
             return None
 

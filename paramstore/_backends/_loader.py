@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     Contents = tuple[_files.Content, _files.Content]
 
 
+# Entries of what was found in the files tell it from what the journal came to. Where git joined entries into an older
+# segment, that is more than the bytes of ``before`` held, and the changes do not lead from these to ``after``.
+FOUND = frozenset({"external", "merge"})
+
+
 class NeedFiles(Exception):  # noqa: N818 - a signal between functions, never seen outside
     """The journal alone does not tell the new values."""
 
@@ -357,6 +362,8 @@ def _apply(document: Document, file: str, record: Mapping[str, Any]) -> Document
             changes.append((path, item.get("context", {}), new))
     if document.digest != sums["before"]:
         return document
+    if record["kind"] in FOUND:
+        raise NeedFiles
     try:
         return document.with_values(changes, ABSENT, sums["after"])
     except KeyError:

@@ -61,6 +61,7 @@ def recover(writer: LocalWriter, record: Mapping[str, Any]) -> bool:
     from paramstore._backends._commit import sync_folders
 
     if record["kind"] in ("external", "merge") or SAID in record:
+        writer.publish()  # what git brought, nobody has announced
         return True  # written when the files stood already, or by a writer on another machine
     files = [_File(writer, file, sums, record["id"]) for file, sums in record["files"].items()]
     if any(file.displaced_save for file in files):
