@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 from collections.abc import Callable
@@ -29,7 +30,7 @@ CONTEXTS: tuple[dict[str, Any], ...] = (
     {"symbol": "ETH"},
     {"regime": "trend", "symbol": "BTC"},
 )
-TIMES = 2_500  # for each of four styles
+TIMES = int(os.environ.get("MERGE_TIMES", "250"))  # for each of four styles; docs/git.md has the long run
 
 
 def schema() -> Schema:
