@@ -187,7 +187,11 @@ class Sync:
         reasons = [
             line.removeprefix("paramstore: ") for line in said.splitlines() if line.startswith("paramstore: ")
         ]
-        told = "\n  ".join(reasons or names).replace(": ours ", ": the remote ").replace(", theirs ", ", this machine ")
+        told = (
+            "\n  ".join(reasons or names)
+            .replace(": ours ", ": the remote ")
+            .replace(", theirs ", ", this machine ")
+        )
         return (
             f"Both {self.remote}/{self.branch} and this machine changed the same:\n  {told}\nNothing was moved: the files and "
             "HEAD of this machine stand. Decide values with `--prefer remote` or `--prefer local`, anything else by hand with "

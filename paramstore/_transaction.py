@@ -194,7 +194,8 @@ class Transaction:
     ) -> None:
         if not isinstance(values, Mapping):
             raise ValidationError(
-                [f"propose takes a mapping of keys to values, not {values!r}; for one key: tx[key] = value."], self._stands()
+                [f"propose takes a mapping of keys to values, not {values!r}; for one key: tx[key] = value."],
+                self._stands(),
             )
         for name, value in values.items():
             key = f"{prefix}.{name}" if prefix else name

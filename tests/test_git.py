@@ -416,7 +416,9 @@ def test_sync_moves_nothing_where_both_sides_changed_a_value(machines: tuple[Git
     a.say("git", "sync")
     b.set({FLOOR: 0.42})
     said = b.say("git", "sync", status=1)
-    assert "both sides changed floor: the remote 0.41, this machine 0.42" in said and "Nothing was moved" in said
+    assert (
+        "both sides changed floor: the remote 0.41, this machine 0.42" in said and "Nothing was moved" in said
+    )
     assert (b.get(FLOOR), b.get(LOW)) == (0.42, 0.45)
     assert b.git("worktree", "list").count("\n") == 1
     b.set({FLOOR: 0.43})  # it learns on
