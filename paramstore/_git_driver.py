@@ -35,19 +35,12 @@ def merge_values(base: str, ours: str, theirs: str, path: str) -> int:
 
 def merge_journal(base: str, ours: str, theirs: str, path: str) -> int:
     """Join two versions of a journal segment into ``ours``. The base is not needed: no line is ever taken out."""
-    from paramstore._clock import SYSTEM, utc_text
-    from paramstore._join import join, why_not
+    from paramstore._clock import SYSTEM
+    from paramstore._join import join, saying, why_not
     from paramstore._merge_rules import merge_lines
-    from paramstore._model import Entry
-
-    def say(stands: int, joined: list[str]) -> Entry:
-        return Entry(
-            stands, os.urandom(8).hex(), utc_text(SYSTEM.now()), "merge", "paramstore",
-            f"{len(joined)} {'entry' if len(joined) == 1 else 'entries'} of another branch joined", details={"joined": joined}, uptime=SYSTEM.uptime(),
-        )  # fmt: skip
 
     mine, other = _read(ours), _read(theirs)
-    joined = join(mine, other, say)
+    joined = join(mine, other, saying("of another branch joined", SYSTEM))
     if joined is not None:
         _write(ours, joined)
         return 0

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from paramstore import _files, _records
-from paramstore._clock import Clock, utc_text
-from paramstore._join import join
+from paramstore._clock import Clock
+from paramstore._join import join, saying
 from paramstore._journal import Journal
-from paramstore._model import Entry
 from paramstore.errors import GitError
 
 SHOWN = 3
@@ -68,13 +67,7 @@ def put_back(lost: Lost, clock: Clock) -> None:
 
 
 def _joined(file: str, committed: bytes, clock: Clock) -> bytes:
-    def say(stands: int, names: list[str]) -> Entry:
-        count = f"{len(names)} {'entry' if len(names) == 1 else 'entries'}"
-        return Entry(
-            stands, os.urandom(8).hex(), utc_text(clock.now()), "merge", "paramstore",
-            f"{count} joined: the work tree's journal lacked what was committed", details={"joined": names}, uptime=clock.uptime(),
-        )  # fmt: skip
-
+    say = saying("joined: the work tree's journal lacked what was committed", clock)
     raw = join(committed, _files.read_whole(file).raw if os.path.exists(file) else b"", say)
     if raw is None:
         raise GitError(

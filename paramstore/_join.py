@@ -7,15 +7,31 @@ unambiguous at once.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from paramstore import _records
 
 if TYPE_CHECKING:
+    from paramstore._clock import Clock
     from paramstore._model import Entry
 
 Say = Callable[[int, list[str]], "Entry"]  # revision that stands, ids of what joined -> the merge entry
+
+
+def saying(why: str, clock: Clock) -> Say:
+    """Return what makes the merge entry: how many entries joined, and ``why`` (the rest of the clause)."""
+    from paramstore._clock import utc_text
+    from paramstore._model import Entry
+
+    def say(stands: int, joined: list[str]) -> Entry:
+        return Entry(
+            stands, os.urandom(8).hex(), utc_text(clock.now()), "merge", "paramstore",
+            f"{len(joined)} {'entry' if len(joined) == 1 else 'entries'} {why}", details={"joined": joined}, uptime=clock.uptime(),
+        )  # fmt: skip
+
+    return say
 
 
 def why_not(ours: bytes, theirs: bytes) -> str:
