@@ -11,6 +11,7 @@ so that a read is one truth test and one lookup. The second is easy for whatever
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from _collections_abc import KeysView  # collections.abc would load all of collections
@@ -88,6 +89,22 @@ def _no_section(values: Values, prefix: str) -> NoReturn:
 def _place(frame: FrameType | None) -> Place:
     """Name the instruction that a frame is at; C code called by a thread itself has no frame."""
     return (get_ident(), -1) if frame is None else (id(frame), frame.f_lasti)
+
+
+def _frames() -> dict[int, FrameType]:
+    """Return the frame that each thread is at.
+
+    CPython before 3.11.9 holds a lock of the interpreter meanwhile (its gh-106883): a garbage collection in
+    the middle lets another thread run, and the two wait for each other for ever.
+    """
+    with lock:  # of two threads the one would find collections off, and the other turn them on under it
+        collects = gc.isenabled()
+        try:
+            gc.disable()
+            return sys._current_frames()
+        finally:
+            if collects:
+                gc.enable()
 
 
 class _Keys(KeysView):  # type: ignore[type-arg]
@@ -235,16 +252,16 @@ class Section(FrozenDict):
 
     def _drop_dead_pins(self) -> None:
         """Forget the copies that ended early (``f(a=1, **x)`` raised), which would keep reads slow."""
-        pins = list(self._pins.items())
+        pins = self._pins.copy()  # in one step, while list() lets others run if it has to collect garbage
         alive: set[Place] = set()
-        for thread, top in sys._current_frames().items():
+        for thread, top in _frames().items():
             alive.add((thread, -1))
             frame: FrameType | None = top
             while frame is not None:
                 alive.add(_place(frame))
                 frame = frame.f_back
         with lock:
-            for place, pin in pins:
+            for place, pin in pins.items():
                 if place not in alive and self._pins.get(place) is pin:
                     del self._pins[place]
 

@@ -9,6 +9,7 @@ import json
 import operator
 import os
 import pickle
+import subprocess
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ import weakref
 from collections import ChainMap, Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Any
 
@@ -544,6 +546,51 @@ def test_a_pin_set_while_dead_ones_are_sought_stays(x: Section, monkeypatch: pyt
     monkeypatch.setattr(sys, "_current_frames", frames)
     x._drop_dead_pins()
     assert list(x._pins) == [place]
+
+
+FAILING_COPIES = """
+import gc, sys, threading, time
+from shared_source import SharedSource
+from paramstore._section import Section
+
+class Garbage:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        for _ in range(20):  # long enough for another thread to be given its turn
+            pass
+
+def copy_and_fail():
+    while time.monotonic() < end:
+        try:
+            Garbage(), dict(a=0, **section)
+        except TypeError:
+            section["a"]  # looks which copies ended
+
+section = Section(SharedSource(lambda x: {"w.a": x, "w.b": x}, 0.25), "w")
+sys.setswitchinterval(1e-5)
+gc.set_threshold(int(sys.argv[1]))
+end = time.monotonic() + 3
+threads = [threading.Thread(target=job) for job in [copy_and_fail] * 4]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(gc.isenabled())
+"""
+
+
+@pytest.mark.parametrize("threshold", ["1", "30"])  # in the lock of the interpreter; between the pins
+def test_a_garbage_collection_while_dead_pins_are_sought_stops_nobody(threshold: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING_COPIES, threshold],
+        check=False,
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_read_from_a_thread_without_frames(source: SharedSource, x: Section) -> None:
