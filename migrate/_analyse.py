@@ -23,7 +23,7 @@ from paramstore.migrate._facts import (
 )
 from paramstore.migrate._judge import NAMED, Verdict, bounds_of, judge, kind_of, value_of
 from paramstore.migrate._liveness import decide, decide_attribute, leaks
-from paramstore.migrate._names import can_be_path, key_path, told_apart
+from paramstore.migrate._names import can_be_path, key_path, outside, told_apart
 from paramstore.migrate._reads import (
     Read,
     is_called_at_import_only,
@@ -94,7 +94,8 @@ class _File:
         found = find(self.facts.numbers)
         classes = sum(type(node) is ast.ClassDef for node in self.facts.definitions)
         judged = _as_wholes([(each, self._verdict(each)) for each in found])
-        paths = told_apart([key_path(each, self.namespace, classes) for each, _ in judged])
+        paths = [key_path(each, self.namespace, classes) for each, _ in judged]
+        paths = told_apart(_beside_sections([each for each, _ in judged], paths))
         sites = [
             self._site(each, verdict, path)
             for (each, verdict), path in zip(judged, paths, strict=True)
@@ -311,6 +312,14 @@ class _File:
 def is_section(group: Node | None) -> bool:
     """Tell whether a dictionary moves as a whole: nothing but numbers and tables, under names that keys can have."""
     return group is not None and type(group) is ast.Dict and is_data(group) and _is_uniform(group)
+
+
+def _beside_sections(found: list[Found], paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return the paths such that below a dictionary's section stand its own entries alone."""
+    lengths = [len(each.path) if is_section(each.group) else 0 for each in found]
+    heads = [path[: len(path) - length] for path, length in zip(paths, lengths, strict=True)]
+    sections = {head for head, length in zip(heads, lengths, strict=True) if length}
+    return [(*outside(head, sections), *path[len(head) :]) for path, head in zip(paths, heads, strict=True)]
 
 
 def _as_wholes(judged: list[tuple[Found, Verdict]]) -> list[tuple[Found, Verdict]]:

@@ -12,6 +12,7 @@ from paramstore.migrate._sites import ATTRIBUTE, CAPTURED, DEAD, GET, LEAF, LIVE
 
 def decide(site: Site, reads: list[Read]) -> None:
     """Tell a module-level site's liveness from every use of its name, here and in other files."""
+    site.uses = reads
     if (write := _written(site, reads)) is not None:
         _say(site, MUTATED, "the program writes to it", write)
     elif not reads:
@@ -26,6 +27,7 @@ def decide(site: Site, reads: list[Read]) -> None:
 
 def decide_attribute(site: Site, reads: list[Read]) -> None:
     """Tell the liveness of a class attribute or dataclass field from the uses of its name."""
+    site.uses = reads
     early = next((read for read in reads if read.when is When.IMPORT or read.kind == "doubt"), None)
     if (write := _written(site, reads)) is not None:
         _say(site, MUTATED, "the program writes to it", write)

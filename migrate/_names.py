@@ -6,6 +6,7 @@ import ast
 import os
 import re
 from collections import Counter
+from collections.abc import Collection
 
 from paramstore.migrate._facts import FUNCTIONS, Node
 from paramstore.migrate._shapes import Found
@@ -94,6 +95,15 @@ def _shorten(name: str) -> str:
 
 def can_be_path(path: tuple[str, ...]) -> bool:
     return all(SEGMENT.fullmatch(part) and "__" not in part for part in path)
+
+
+def outside(path: tuple[str, ...], sections: Collection[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the path, or one beside the first section that it is below: a section in place of a dictionary holds
+    the entries of that alone."""
+    for depth in range(1, len(path)):
+        if path[:depth] in sections:
+            return outside((*path[: depth - 1], "_".join(path[depth - 1 :])), sections)
+    return path
 
 
 def told_apart(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

@@ -18,7 +18,7 @@ from paramstore.migrate._prove import inverses
 from paramstore.migrate._reads import Read
 from paramstore.migrate._rewrite import Rewritten, rewrite
 from paramstore.migrate._scan import Scan, named, scan
-from paramstore.migrate._sites import LIVE, Site
+from paramstore.migrate._sites import LIVE, SECTION, Site
 from paramstore.migrate._source import Source, Unreadable, bytes_of, read
 
 MOST_DECIMALS = 15  # what a schema may say
@@ -153,7 +153,29 @@ def _key_problems(sites: list[Site]) -> list[str]:
             )
         if len(site.key.split(".")) < 2 or "" in site.key.split("."):
             problems.append(f"`{site.key}` ({site.file}:{site.line}) is no key: use `namespace.name`.")
-    return problems
+    return problems + _strangers(sites)
+
+
+def _strangers(sites: list[Site]) -> list[str]:
+    """Return what stands below a dictionary's section without being an entry of the dictionary."""
+    sections: dict[tuple[str, tuple[int, int], str], dict[str, Site]] = {}
+    for site in sites:
+        end = "".join(f".{part}" for part in site.group_path)
+        if site.keep == SECTION and site.group is not None and site.key.endswith(end):
+            prefix = site.key.removesuffix(end)
+            sections.setdefault((site.file, site.group, prefix), {})[site.key] = site
+    problems = []
+    for (file, _, prefix), entries in sections.items():
+        first = next(iter(entries.values()))
+        for site in sites:
+            if site.key.startswith(f"{prefix}.") and site.key not in entries:
+                beside = f"{prefix}_{site.key.removeprefix(prefix)[1:].replace('.', '_')}"
+                problems.append(
+                    f"`{site.key}` ({site.file}:{site.line}) stands below `{prefix}`, which takes the place of "
+                    f"{first.name or 'the dictionary'} ({file}:{first.line}) and holds its entries alone. Give it "
+                    f"another key in the plan, such as `{beside}`."
+                )
+    return list(dict.fromkeys(problems))
 
 
 def _reads_of(sites: list[Site]) -> dict[str, list[tuple[Site, Read]]]:

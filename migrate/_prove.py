@@ -138,8 +138,10 @@ class _Restorer(ast.NodeTransformer):
         names = [str(key.value) for key in node.keys if isinstance(key, ast.Constant)]
         below = f"{prefix}."
         stored = [key[len(below) :].partition(".")[0] for key in self._values if key.startswith(below)]
-        if list(dict.fromkeys(stored)) != names:
-            self.problems.append(f"`{prefix}` has other entries, or another order, in the store")
+        if (stored := list(dict.fromkeys(stored))) != names:
+            self.problems.append(
+                f"`{prefix}` holds {', '.join(stored)} in the store, and the dictionary {', '.join(names)}"
+            )
             return node
         inner = [
             self._filled(value, f"{prefix}.{name}") for name, value in zip(names, node.values, strict=True)

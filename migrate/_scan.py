@@ -207,7 +207,6 @@ def _elsewhere(
 
 
 def _add(site: Site, reads: list[Read]) -> None:
-    inside = site.reads if site.keep != SECTION else []
     if site.keep == NAME:
         site.reads = [*site.reads, *[read for read in reads if read.kind not in ("store", "doubt")]]
     elif site.keep == LEAF and site.shape.startswith("module"):
@@ -215,7 +214,7 @@ def _add(site: Site, reads: list[Read]) -> None:
     elif site.keep == SECTION:
         leaks(site, reads)
     if site.liveness in (LIVE, DEAD):
-        (decide if site.shape.startswith("module") else decide_attribute)(site, [*inside, *reads])
+        (decide if site.shape.startswith("module") else decide_attribute)(site, [*site.uses, *reads])
     site.accept = site.tier == "yes" and site.liveness == LIVE
 
 

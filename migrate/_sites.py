@@ -55,6 +55,7 @@ class Site:
     group_path: tuple[str, ...] = ()
     default_of: tuple[int, str] | None = None  # start of the function, argument
     reads: list[Read] = field(default_factory=list)
+    uses: list[Read] = field(default_factory=list, repr=False)  # by which its liveness was told
     through: list[str] = field(default_factory=list)  # files that hand the name on to those that read it
 
     @property

@@ -14,10 +14,15 @@ from plan_file import MOVED, Call, Site, accept_what_is_live, load, plan_of, rew
 
 CONFIG = (
     "MIN_SCORE = 0.3\n\nclass Gate:\n    FLOOR_RATE = 0.1\n    WEIGHTS = {'a_weight': 0.4, 'b_weight': 0.6}\n"
+    "\nSHARE_WEIGHTS = {'a': 0.4, 'b': 0.6}\n"
 )
-OWN = "\ndef size(gate=Gate):\n    return MIN_SCORE + gate.FLOOR_RATE + gate.WEIGHTS['a_weight']\n"
+OWN = (
+    "\ndef size(gate=Gate):\n    return MIN_SCORE + gate.FLOOR_RATE + gate.WEIGHTS['a_weight']"
+    " + max(SHARE_WEIGHTS.values())\n"
+)
 OTHERS = {  # what another file does: the entries that are no longer live, and those left to a person
     "reads": ("from config import Gate\n\ndef f():\n    return Gate.FLOOR_RATE\n", {}, set()),
+    "imports and does not read": ("from config import SHARE_WEIGHTS, MIN_SCORE\n", {}, set()),
     "sets a class attribute": (
         "from config import Gate\n\ndef f():\n    Gate.FLOOR_RATE = 0.2\n",
         {"FLOOR_RATE": "mutated"},
@@ -327,6 +332,28 @@ def test_all_that_stands_against_a_plan_is_told_at_once(call: Call, tmp_path: Pa
     call("scan", ".")
     said = call("apply", "plan.yaml", "--write", status=1).output
     assert "one.py:1" in said and "two.py:1" in said and said.count("Nothing was written") == 1
+    assert not (tmp_path / "params").exists()
+
+
+BLEND = (
+    "import os\nBLEND_WEIGHTS = {'a': 0.6, 'b': 0.4}\n\n\ndef blend_weights(x, min_score=0.35):\n"
+    "    return x * max(BLEND_WEIGHTS.values()) > min_score\n"
+)
+
+
+def test_nothing_is_put_below_the_section_of_a_dictionary(call: Call, tmp_path: Path) -> None:
+    write(tmp_path, "mix.py", BLEND)
+    call("scan", ".")
+    keys = [site["key"] for site in plan_of(tmp_path)]
+    assert keys == ["mix.blend_weights.a", "mix.blend_weights.b", "mix.blend_weights_min_score"]
+
+    def below(site: Site) -> None:
+        site["key"] = site["key"].replace("_min_score", ".min.score")
+
+    rewrite_plan(tmp_path, below)
+    said = call("apply", "plan.yaml", "--write", status=1).output
+    assert "`mix.blend_weights.min.score` (mix.py:5)" in said and "BLEND_WEIGHTS (mix.py:2)" in said
+    assert "such as `mix.blend_weights_min_score`" in said
     assert not (tmp_path / "params").exists()
 
 
