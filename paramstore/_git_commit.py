@@ -93,8 +93,11 @@ class _Changes:
     # -- what is refused, and what is put right ---------------------------------------------------
 
     def join_lost(self, session: Session | None) -> None:
-        """Bring back entries that HEAD's journal has and the work tree's lacks, and have the values' files noted."""
-        lost = find_lost(self.backend.journal, self._committed_segments()) if self.keeps_journal else None
+        """Bring back entries that git has and the work tree's journal lacks, and have the values' files noted."""
+        if not self.keeps_journal:
+            return
+        before = [(os.path.join(self.tree.top, path), raw) for path, raw in self.tree.shortened(self.journal)]
+        lost = find_lost(self.backend.journal, [*self._committed_segments().items(), *before])
         if lost is None:
             return
         if session is None:

@@ -62,20 +62,47 @@ def show(schemas: str, file: str) -> int:
     return 0
 
 
+def show_journal(file: str) -> int:
+    """Print the entries of a journal segment in words. A line that is no entry stays as it is."""
+    from paramstore._git_message import journal_in_words
+
+    sys.stdout.buffer.write(b"".join(words for _, words in journal_in_words(_read(file))))
+    return 0
+
+
 def diff(schemas: str, path: str, *versions: str) -> int:
     """Print what changed value by value, and below it the ordinary diff, which `git apply` still takes."""
     from paramstore._git_show import described, namespace_of, plain_schema
 
+    def told(old: bytes | None, new: bytes | None) -> bytes:
+        schema = plain_schema(_schema(schemas, namespace_of(path, new or old or b"")))
+        return described(path, old, new, schema).encode()
+
+    return _diff(told, path, *versions)
+
+
+def diff_journal(path: str, *versions: str) -> int:
+    """Print which entries came and which are gone, and below it the ordinary diff."""
+    from paramstore._git_message import journal_in_words
+
+    def told(old: bytes | None, new: bytes | None) -> bytes:
+        before, now = (dict(journal_in_words(raw or b"")) for raw in (old, new))
+        gone = [b"GONE: " + words for line, words in before.items() if line not in now]
+        return b"".join([*gone, *(words for line, words in now.items() if line not in before)])
+
+    return _diff(told, path, *versions)
+
+
+def _diff(told: Callable[[bytes | None, bytes | None], bytes], path: str, *versions: str) -> int:
     if len(versions) < 6:  # as git has it for a path in conflict
         sys.stdout.write(f"* Unmerged path {path}\n")
         return 0
     files, names, modes = versions[0:6:3], versions[1:6:3], versions[2:6:3]
     old, new = (None if file == os.devnull else _read(file) for file in files)
-    schema = plain_schema(_schema(schemas, namespace_of(path, new or old or b"")))
-    sys.stdout.write(
-        f"{path}\n" + "".join(f"  {line}\n" for line in described(path, old, new, schema).splitlines())
-    )
+    lines = told(old, new).splitlines(keepends=True)
+    sys.stdout.write(f"{path}\n")
     sys.stdout.flush()
+    sys.stdout.buffer.write(b"".join(b"  " + line for line in lines))
     sys.stdout.buffer.write(_plain_diff(path, files, names, modes))
     return 0
 
@@ -125,7 +152,9 @@ DRIVERS: dict[str, Callable[..., int]] = {
     "merge-values": merge_values,
     "merge-journal": merge_journal,
     "show": show,
+    "show-journal": show_journal,
     "diff": diff,
+    "diff-journal": diff_journal,
 }
 
 

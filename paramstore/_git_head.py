@@ -15,6 +15,7 @@ from paramstore.errors import GitError
 
 PLAIN, EXECUTABLE = "100644", "100755"
 NO_COMMIT = "0" * 40
+RECENT = 20
 
 
 class WorkTree:
@@ -51,6 +52,23 @@ class WorkTree:
     def committed(self, path: str) -> bytes | None:
         """Return the content of ``path`` in HEAD, as git keeps it."""
         return _git.git(self.top, "cat-file", "blob", self.known[path][1]) if path in self.known else None
+
+    def shortened(self, path: str) -> list[tuple[str, bytes]]:
+        """Return what commits took lines out of, at or below ``path``: each file as it was before, newest first.
+
+        `git revert` does that, and no merge driver is asked. Only the last commits that changed it are looked at.
+        """
+        if not self.head:
+            return []
+        words = ("--literal-pathspecs", "log", f"-{RECENT}", "--no-renames", "--numstat", "-z", "--format=%H")
+        found, commit = [], ""
+        for part in os.fsdecode(_git.git(self.top, *words, self.head, "--", path)).split("\0"):
+            counts, _, name = part.lstrip("\n").rpartition("\t")
+            if not counts:
+                commit = name or commit
+            elif counts.split("\t")[1] not in ("0", "-"):
+                found.append((name, _git.git(self.top, "cat-file", "blob", f"{commit}^:{name}")))
+        return found
 
     def name(self, path: str, raw: bytes, *words: str) -> str:
         """Return git's name for ``raw``, of which ``path`` would have to be cleaned as its attributes say."""

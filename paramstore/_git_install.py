@@ -19,7 +19,7 @@ BEGIN = "# >>> paramstore git install"
 JOINED = " (the line above had no line break)"
 END = "# <<< paramstore git install"
 CONFLICT = 3  # of a driver; any other status that is not 0 means that it did not run
-SECTIONS = ("diff.paramstore", "merge.paramstore", "merge.paramstore-journal")
+SECTIONS = ("diff.paramstore", "diff.paramstore-journal", "merge.paramstore", "merge.paramstore-journal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def attributes(journal: str, prefix: str = ".") -> list[str]:
         folder, name = os.path.split(journal) if journal.endswith(".jsonl") else (journal, "*.jsonl")
         literal = name == "*.jsonl"
         where = _pattern(prefix, folder, name if literal else _literal(name))
-        lines.append(f"{where} merge=paramstore-journal -text")
+        lines.append(f"{where} diff=paramstore-journal merge=paramstore-journal -text")
     return lines
 
 
@@ -64,10 +64,18 @@ def settings(prefix: str = ".") -> dict[str, str]:
         plainly = "git merge-file -L ours -L base -L theirs %A %O %B"
         return f"{call} {driver} %O %A %B %P; s=$?; case $s in 0) ;; {CONFLICT}) exit 1;; *) {plainly};; esac"
 
+    def showing(words: str) -> str:
+        return f'f() {{ {call} {words} "$1" 2>/dev/null || cat "$1"; }}; f'
+
+    def telling(words: str) -> str:
+        return f'f() {{ {call} {words} "$@" || {plain_diff}; }}; f'
+
     plain_diff = 'git --no-pager diff --no-index --no-ext-diff --no-textconv -- "$2" "$5" || :'
     return {
-        "diff.paramstore.textconv": f'f() {{ {call} show {schemas} "$1" 2>/dev/null || cat "$1"; }}; f',
-        "diff.paramstore.command": f'f() {{ {call} diff {schemas} "$@" || {plain_diff}; }}; f',
+        "diff.paramstore.textconv": showing(f"show {schemas}"),
+        "diff.paramstore.command": telling(f"diff {schemas}"),
+        "diff.paramstore-journal.textconv": showing("show-journal"),
+        "diff.paramstore-journal.command": telling("diff-journal"),
         "merge.paramstore.name": "parameters, by key",
         "merge.paramstore.driver": merging("merge-values"),
         "merge.paramstore-journal.name": "journal of parameters, joined",

@@ -1,4 +1,4 @@
-"""The message of a git commit, from journal entries. Pure.
+"""Journal entries in words, for git: the message of a commit, and what a diff shows of a journal. Pure.
 
 Reasons and authors are what somebody wrote: they are put on one line each, without control characters, and indented, so
 that none can pass for a trailer.
@@ -6,8 +6,9 @@ that none can pass for a trailer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from paramstore import _records
 from paramstore._model import ABSENT, Change, Entry
 from paramstore._values import thaw
 
@@ -57,7 +58,22 @@ def _is_first(entry: Entry) -> bool:
     )
 
 
+def journal_in_words(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield each line of a journal segment with what it says in words; itself where it is no entry."""
+    stands: int | None = None
+    before = ""
+    for line in raw.splitlines(keepends=True):
+        record = _records.parse(line)
+        if record is None:
+            yield line, line
+            continue
+        stands, before = _records.number(record, stands, before), record["id"]
+        words = _told(_records.entry(record))
+        yield line, "".join(f"{each}\n" for each in words).encode("utf-8", "replace")
+
+
 def _told(entry: Entry) -> list[str]:
+    """Return who did what and why on one line, and below it a line for each value."""
     why = f": {_plain(entry.reason)}" if entry.reason else ""
     lines = [f"r{entry.revision} {entry.time[:19]}Z {entry.kind} by {_plain(entry.author)}{why}"]
     if len(entry.changed) > MOST_CHANGES and all(change.old is ABSENT for change in entry.changed):

@@ -562,6 +562,20 @@ def test_git_log_shows_key_and_place_within_bounds(repo: GitStore) -> None:
     assert "win_rate.floor" not in repo.git("log", "-p", "-1", "--no-textconv", "--", "params/win_rate.yaml")
 
 
+def test_git_says_in_words_what_came_into_a_journal(repo: GitStore) -> None:
+    repo.set({FLOOR: 0.41}, author="tier_learner", reason="ev\n+0.7")
+    words = ["r2 ", " commit by tier_learner: ev\\n+0.7", "win_rate.floor 0.4 -> 0.41"]
+    said = repo.git("diff", "params/journal")
+    above, _, below = said.partition("diff --git")
+    assert all(word in above for word in words) and "r1" not in above
+    assert '\n+{"' in below, "the patch stays one"
+    repo.commit_all()
+    said = repo.git("log", "-p", "-1", "--", "params/journal")
+    assert all(word in said for word in words) and '{"' not in said
+    repo.git("rm", "--quiet", "params/journal/00000001.jsonl")
+    assert "  GONE: r2 " in repo.git("diff", "--cached", "--", "params/journal")
+
+
 def test_a_file_that_came_or_went_is_shown(repo: GitStore) -> None:
     repo.git("rm", "--quiet", "params/win_rate.yaml")
     said = repo.git("diff", "--cached")

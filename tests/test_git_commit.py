@@ -133,7 +133,7 @@ def test_entries_that_head_has_and_the_tree_lacks_are_joined_back(repo: GitStore
     repo.git("reset", "--quiet")
     repo.set({FLOOR: 0.41}, author="three")
     said = repo.say("commit", "--dry-run", status=1)
-    assert "lacks 2 entries that HEAD has (r2 by one, r3 by two)" in said
+    assert "lacks 2 entries that git has (r2 by one, r3 by two)" in said
     repo.say("commit")
     assert repo.git("show", f"HEAD:{JOURNAL}").startswith(committed)
     assert authors(repo)[-3:] == ["one", "two", "three"]
@@ -151,6 +151,34 @@ def test_a_segment_that_is_gone_comes_back(repo: GitStore) -> None:
     repo.say("commit")
     assert repo.git("show", f"HEAD:{JOURNAL}").startswith(committed)
     repo.in_order()
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_entries_that_a_revert_took_out_come_back(repo: GitStore, running: bool) -> None:
+    bot = repo.params()
+    repo.set({FLOOR: 0.41}, author="one")
+    repo.say("commit")
+    repo.set({FLOOR: 0.42}, author="two")
+    repo.say("commit")
+    committed = repo.read(JOURNAL)
+    repo.git("revert", "--no-edit", "HEAD")
+    repo.git("revert", "--no-edit", "HEAD~2")
+    assert len(repo.read(JOURNAL)) < len(committed), "git asks no driver"
+    if running:
+        assert bot.get(FLOOR) == 0.4
+        with bot.transaction(author="three", reason="a test", force=True) as tx:
+            tx.set(TRADES, 33)
+    else:
+        repo.set({TRADES: 33}, author="three")
+    said = repo.say("commit", "--dry-run", status=1)
+    assert "lacks 2 entries that git has (r2 by one, r3 by two)" in said
+    repo.say("commit")
+    assert repo.git("show", f"HEAD:{JOURNAL}").startswith(committed)
+    assert authors(repo)[-3:] == ["one", "two", "three"]
+    assert (repo.get(FLOOR), repo.get(TRADES)) == (0.4, 33), "the values stay as the reverts left them"
+    repo.in_order()
+    assert "nothing to commit" in repo.say("commit")
+    assert repo.set({LOW: 0.46}) == max(e.revision for e in repo.params().history())
 
 
 # --- a journal that git does not hold -------------------------------------------------------------------
