@@ -676,6 +676,7 @@ def test_the_commands_say_what_the_calls_return(store: ParamStore, tmp_path: Pat
     assert paramstore(tmp_path, "rollback", "0", "--by", "learner") == [
         "nothing changed; revision 3 stands",
         "w.a stays as it is: ann changed it since, in revision 3",
+        "To bring back what stood at 0 whoever changed it since: the same with --keys KEY in place of --by",
     ]
     assert "Did you mean" in paramstore(tmp_path, "rollback", "0", "--by", "lerner", status=1)[0]
     assert [line["last_change"]["author"] for line in paramstore(tmp_path, "list", "w.a", "--json")[:1]] == [
