@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 from paramstore import _files, _git, _records, _yaml
@@ -16,10 +17,10 @@ from paramstore._backends._splice import splice
 from paramstore._backends.base import Session
 from paramstore._backends.local import LocalBackend
 from paramstore._git_head import WorkTree
-from paramstore._git_lost import find_lost, put_back
+from paramstore._git_lost import find_lost, lines_of, put_back, unknown
 from paramstore._git_message import identity_of, message
-from paramstore._journal import without_aborted
 from paramstore._model import Entry
+from paramstore._outline import Outline
 from paramstore.errors import DocumentError, GitError, SchemaError
 
 
@@ -97,7 +98,7 @@ class _Changes:
         if not self.keeps_journal:
             return
         before = [(os.path.join(self.tree.top, path), raw) for path, raw in self.tree.shortened(self.journal)]
-        lost = find_lost(self.backend.journal, [*self._committed_segments().items(), *before])
+        lost = find_lost(self.backend.journal, [*self.committed.items(), *before])
         if lost is None:
             return
         if session is None:
@@ -108,7 +109,9 @@ class _Changes:
         put_back(lost, self.backend.clock)
         session.refresh()
 
-    def _committed_segments(self) -> dict[str, bytes]:
+    @cached_property
+    def committed(self) -> dict[str, bytes]:
+        """The journal's files as HEAD had them when the work began, by absolute path."""
         segments = (
             [path for path in self.tree.known if path == self.journal]
             if self.backend.journal.single
@@ -158,29 +161,23 @@ class _Changes:
 
     def new_lines(self) -> list[_Line]:
         """Return the journal's entries that the journal in HEAD lacks."""
-        known = {
-            record["id"]
-            for raw in self._committed_segments().values()
-            for line in raw.splitlines(keepends=True)
-            if (record := _records.parse(line)) is not None
-        }
-        found: list[_Line] = []
-        stands: int | None = None
-        before = ""
+        outline = Outline()
+        lines: list[bytes] = []
+        ends: list[tuple[str, int]] = []
         for path, file in self._segments().items():
             end = 0
-            for line in _files.read_whole(file).raw.splitlines(keepends=True):
-                record = _records.parse(line)
-                if record is None:
+            for line in lines_of(file):
+                if not outline.take(line):
                     raise GitError(
                         f"{file}: the line at byte {end} is no journal entry; run `paramstore check`."
                     )
                 end += len(line)
-                stands, before = _records.number(record, stands, before), record["id"]
-                if record["id"] not in known:
-                    found.append(_Line(path, end, record, _records.entry(record)))
-        standing = {record["id"] for record in without_aborted([line.record for line in found])}
-        return [line for line in found if line.entry.id in standing]
+                lines.append(line)
+                ends.append((path, end))
+        known = {line for raw in self.committed.values() for line in raw.splitlines(keepends=True)}
+        new = {record["id"]: ends[number] for number, record in unknown(lines, known)}
+        standing = [(line.record, *new[line.id]) for line in outline.standing() if line.id in new]
+        return [_Line(path, end, record, _records.entry(record)) for record, path, end in standing]
 
     def lines_since_head(self) -> list[_Line]:
         """Return the entries after those that left the values files as HEAD has them, for a journal that git does not hold.

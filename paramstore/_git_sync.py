@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass, field
 
-from paramstore import _git
+from paramstore import _files, _git
 from paramstore._backends.base import Session
 from paramstore._backends.local import LocalBackend
 from paramstore._git_commit import commit
@@ -174,6 +175,9 @@ class Sync:
         if (
             not journal.startswith("..") and settled.journal.segments()
         ):  # else git has no journal to say it in
+            _files.make_folder(settled.runtime)
+            with suppress(OSError):  # a cache, which is believed where it fits
+                shutil.copyfile(self.backend.memory_file(), settled.memory_file())
             with settled.session(options.timeout_s, None) as session:
                 commit(settled, by_author=False, session=session)
 

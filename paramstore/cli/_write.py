@@ -162,7 +162,9 @@ def rollback(
     for stays in () if as_json else result.kept:
         say(f"{place_text(stays.key, stays.context)} stays as it is: {stays.why}")
     if by is not None and result.kept and not as_json:
-        say(f"To bring back what stood at {to} whoever changed it since: the same with --keys KEY in place of --by")
+        say(
+            f"To bring back what stood at {to} whoever changed it since: the same with --keys KEY in place of --by"
+        )
 
 
 def _report(result: CommitResult, as_json: bool, more: Mapping[str, Any] | None = None) -> None:
