@@ -50,7 +50,8 @@ def git(
     done = run(folder, *words, stdin=stdin, environ=environ)
     if done.returncode:
         said = (done.stderr or done.stdout).decode(errors="replace").strip()
-        raise GitError(f"git {words[0]}: {said or f'exit status {done.returncode}'}")
+        name = next(word for word in words if not word.startswith("-") and "=" not in word)
+        raise GitError(f"git {name}: {said or f'exit status {done.returncode}'}")
     return done.stdout
 
 

@@ -7,7 +7,7 @@ not touched. The caller holds the store's lock, so that values and journal belon
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -44,16 +44,20 @@ class _Line:
 
 
 def commit(
-    backend: LocalBackend, by_author: bool, dry_run: bool = False, session: Session | None = None
+    backend: LocalBackend,
+    by_author: bool,
+    dry_run: bool = False,
+    session: Session | None = None,
+    tell: Callable[[str], object] = lambda said: None,
 ) -> list[Committed]:
     """Commit what the journal holds and the last git commit does not. Returns what was made, oldest first.
 
     ``by_author`` makes one git commit for each run of entries of one author; where git does not hold the journal there is
-    but one. Entries that HEAD has and the journal lacks are joined back first, in ``session``. Raises ``GitError``, without
-    one also for these; then HEAD is where it was, or at the last commit that was made.
+    but one. Entries that git has and the journal lacks are joined back first, in ``session``; ``tell`` is called with a clause
+    that names them. Raises ``GitError``, without a session also for these; then HEAD is where it was, or at the last commit that was made.
     """
     changes = _Changes(backend)
-    changes.join_lost(None if dry_run else session)
+    changes.join_lost(None if dry_run else session, tell)
     files_now = changes.files_now()
     changes.refuse(changes.tree.changed(files_now))
     by_author = by_author and changes.keeps_journal
@@ -93,12 +97,13 @@ class _Changes:
 
     # -- what is refused, and what is put right ---------------------------------------------------
 
-    def join_lost(self, session: Session | None) -> None:
+    def join_lost(self, session: Session | None, tell: Callable[[str], object]) -> None:
         """Bring back entries that git has and the work tree's journal lacks, and have the values' files noted."""
         if not self.keeps_journal:
             return
         before = [(os.path.join(self.tree.top, path), raw) for path, raw in self.tree.shortened(self.journal)]
-        lost = find_lost(self.backend.journal, [*self.committed.items(), *before])
+        taken_out = [(file, raw) for file, raw in before if file in self.committed]
+        lost = find_lost(self.backend.journal, list(self.committed.items()), taken_out)
         if lost is None:
             return
         if session is None:
@@ -108,6 +113,7 @@ class _Changes:
             )
         put_back(lost, self.backend.clock)
         session.refresh()
+        tell(f"{lost.told()}: brought back")
 
     @cached_property
     def committed(self) -> dict[str, bytes]:

@@ -97,20 +97,21 @@ def _diff(told: Callable[[bytes | None, bytes | None], bytes], path: str, *versi
     if len(versions) < 6:  # as git has it for a path in conflict
         sys.stdout.write(f"* Unmerged path {path}\n")
         return 0
-    files, names, modes = versions[0:6:3], versions[1:6:3], versions[2:6:3]
-    old, new = (None if file == os.devnull else _read(file) for file in files)
-    lines = told(old, new).splitlines(keepends=True)
+    old, new = (None if file == os.devnull else _read(file) for file in versions[0:6:3])
+    lines = told(old, new).splitlines()
     sys.stdout.write(f"{path}\n")
     sys.stdout.flush()
-    sys.stdout.buffer.write(b"".join(b"  " + line for line in lines))
-    sys.stdout.buffer.write(_plain_diff(path, files, names, modes))
+    sys.stdout.buffer.write(b"".join(b"  " + line + b"\n" for line in lines))
+    sys.stdout.buffer.write(_plain_diff(path, *versions))
     return 0
 
 
-def _plain_diff(path: str, files: Sequence[str], names: Sequence[str], modes: Sequence[str]) -> bytes:
-    """Return git's own diff of two files, with the names that they have in the repository."""
+def _plain_diff(path: str, *versions: str) -> bytes:
+    """Return git's own diff of two files, with the names and modes that they have in the repository."""
     from paramstore import _git
 
+    files, names, modes = versions[0:6:3], versions[1:6:3], versions[2:6:3]
+    new_path, about = versions[6] if len(versions) > 6 else path, "".join(versions[7:8])
     folder = os.getcwd()
     watched = "true" if sys.stdout.isatty() or os.environ.get("GIT_PAGER_IN_USE") else "false"
     colour = _git.run(folder, "config", "--get-colorbool", "color.diff", watched).stdout.strip() == b"true"
@@ -119,11 +120,16 @@ def _plain_diff(path: str, files: Sequence[str], names: Sequence[str], modes: Se
     hunks = said.find(b"@@ ")
     hunks = said.rfind(b"\n", 0, hunks) + 1 if hunks >= 0 else len(said)
     was, is_ = (file != os.devnull for file in files)
-    head = [f"diff --git a/{path} b/{path}"]
+    both = was and is_
+    head = [f"diff --git a/{path} b/{new_path}"]
     head += [] if was else [f"new file mode {modes[1]}"]
     head += [] if is_ else [f"deleted file mode {modes[0]}"]
-    head += [f"index {names[0][:10]}..{names[1][:10]}" + (f" {modes[0]}" if was and is_ else "")]
-    head += [f"--- {f'a/{path}' if was else os.devnull}", f"+++ {f'b/{path}' if is_ else os.devnull}"]
+    head += [f"old mode {modes[0]}", f"new mode {modes[1]}"] if both and modes[0] != modes[1] else []
+    head += [line for line in about.splitlines() if line and not line.startswith("index ")]
+    if said[hunks:]:
+        same_mode = f" {modes[0]}" if both and modes[0] == modes[1] else ""
+        head += [f"index {names[0][:10]}..{names[1][:10]}{same_mode}"]
+        head += [f"--- {f'a/{path}' if was else os.devnull}", f"+++ {f'b/{new_path}' if is_ else os.devnull}"]
     return ("\n".join(head) + "\n").encode("utf-8", "surrogateescape") + said[hunks:]
 
 

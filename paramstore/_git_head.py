@@ -16,6 +16,7 @@ from paramstore.errors import GitError
 PLAIN, EXECUTABLE = "100644", "100755"
 NO_COMMIT = "0" * 40
 RECENT = 20
+MEANT = "Paramstore-Journal: shortened"  # a trailer of a commit that takes lines out for good
 
 
 class WorkTree:
@@ -56,18 +57,26 @@ class WorkTree:
     def shortened(self, path: str) -> list[tuple[str, bytes]]:
         """Return what commits took lines out of, at or below ``path``: each file as it was before, newest first.
 
-        `git revert` does that, and no merge driver is asked. Only the last commits that changed it are looked at.
+        `git revert` does that, and no merge driver is asked. Only the last commits that changed it are looked at, no
+        merges, and none that says that it is meant. Where git cannot say (old objects are not at hand), nothing is found.
         """
-        if not self.head:
-            return []
-        words = ("--literal-pathspecs", "log", f"-{RECENT}", "--no-renames", "--numstat", "-z", "--format=%H")
+        here = {"GIT_NO_LAZY_FETCH": "1"}
+        meant = ("--invert-grep", f"--grep=^{MEANT}$")
+        literal, last = "--literal-pathspecs", ("--no-merges", f"-{RECENT}")
+        listed = _git.run(
+            self.top, literal, "rev-list", *last, *meant, self.head or "HEAD", "--", path
+        ).stdout
+        words = ("diff-tree", "--stdin", "-r", "-z", "--no-renames", "--text", "--numstat")
         found, commit = [], ""
-        for part in os.fsdecode(_git.git(self.top, *words, self.head, "--", path)).split("\0"):
-            counts, _, name = part.lstrip("\n").rpartition("\t")
-            if not counts:
-                commit = name or commit
-            elif counts.split("\t")[1] not in ("0", "-"):
-                found.append((name, _git.git(self.top, "cat-file", "blob", f"{commit}^:{name}")))
+        for part in os.fsdecode(_git.run(self.top, literal, *words, "--", path, stdin=listed).stdout).split(
+            "\0"
+        ):
+            counts = part.split("\t", 2)
+            if len(counts) != 3:
+                commit = part.strip()
+            elif counts[1] != "0" and counts[2] in self.known:
+                before = _git.run(self.top, "cat-file", "blob", f"{commit}^:{counts[2]}", environ=here)
+                found += [] if before.returncode else [(counts[2], before.stdout)]
         return found
 
     def name(self, path: str, raw: bytes, *words: str) -> str:

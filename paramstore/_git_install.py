@@ -107,7 +107,7 @@ def missing(root: str) -> list[str]:
     """Return which settings this clone lacks, though ``.gitattributes`` speaks of them; nothing outside of git."""
     if BEGIN not in _read(os.path.join(root, ".gitattributes")):
         return []
-    return [name for name in settings() if name.endswith(".driver") and _value(root, name) is None]
+    return [name for name in settings() if _value(root, name) is None]
 
 
 def _value(folder: str, name: str) -> str | None:

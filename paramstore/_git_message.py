@@ -59,7 +59,7 @@ def _is_first(entry: Entry) -> bool:
 
 
 def journal_in_words(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each line of a journal segment with what it says in words; itself where it is no entry."""
+    """Yield each line of a journal segment with what it says in words, and its id; itself where it is no entry."""
     stands: int | None = None
     before = ""
     for line in raw.splitlines(keepends=True):
@@ -68,7 +68,8 @@ def journal_in_words(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield line, line
             continue
         stands, before = _records.number(record, stands, before), record["id"]
-        words = _told(_records.entry(record))
+        first, *values = _told(_records.entry(record))
+        words = [f"{first} [{record['id']}]", *values]
         yield line, "".join(f"{each}\n" for each in words).encode("utf-8", "replace")
 
 

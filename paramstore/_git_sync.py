@@ -36,6 +36,7 @@ class Synced:
     pulled: int = 0  # commits of the remote that came in
     pushed: int = 0
     rounds: int = 1
+    told: list[str] = field(default_factory=list)  # which entries were brought back into the journal, if any
 
 
 class Sync:
@@ -147,7 +148,7 @@ class Sync:
         self.done.pulled += incoming
 
     def _commit(self, session: Session) -> None:
-        made = commit(self.backend, by_author=False, session=session)
+        made = commit(self.backend, by_author=False, session=session, tell=self.done.told.append)
         self.done.commits += [each.commit for each in made]
 
     def _replayed(self, head: str, onto: str, since: str) -> str:
@@ -179,7 +180,7 @@ class Sync:
             with suppress(OSError):  # a cache, which is believed where it fits
                 shutil.copyfile(self.backend.memory_file(), settled.memory_file())
             with settled.session(options.timeout_s, None) as session:
-                commit(settled, by_author=False, session=session)
+                commit(settled, by_author=False, session=session, tell=self.done.told.append)
 
     def _wishes(self) -> dict[str, str]:
         return {PREFER: SIDES[self.prefer]} if self.prefer else {}

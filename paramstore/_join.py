@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 Say = Callable[[int, list[str]], "Entry"]  # revision that stands, ids of what joined -> the merge entry
 
 
-def saying(why: str, clock: Clock) -> Say:
-    """Return what makes the merge entry: how many entries joined, and ``why`` (the rest of the clause)."""
+def saying(why: str, clock: Clock, count: int | None = None) -> Say:
+    """Return what makes the merge entry: how many entries joined (or ``count``), and ``why`` (the rest of the clause)."""
     from paramstore._clock import utc_text
     from paramstore._model import Entry
 
     def say(stands: int, joined: list[str]) -> Entry:
+        many = len(joined) if count is None else count
         return Entry(
             stands, os.urandom(8).hex(), utc_text(clock.now()), "merge", "paramstore",
-            f"{len(joined)} {'entry' if len(joined) == 1 else 'entries'} {why}", details={"joined": joined}, uptime=clock.uptime(),
+            f"{many} {'entry' if many == 1 else 'entries'} {why}", details={"joined": joined}, uptime=clock.uptime(),
         )  # fmt: skip
 
     return say
@@ -57,13 +58,23 @@ def join(ours: bytes, theirs: bytes, say: Say) -> bytes | None:
         return theirs
     if (_taken_back(joining) - _taken_back(mine)) & mine.keys():
         return None
-    lines = [*mine.values(), *joining.values()]
+    return _ended([*mine.values(), *joining.values()], list(joining), say)
+
+
+def ended(ours: bytes, say: Say) -> bytes | None:
+    """Return a segment that was put back whole, with a ``merge`` entry that says so: without it the last entry, whose values
+    are not in the files, would pass for one whose writer died. ``None`` where a line is no entry."""
+    mine = _lines(ours)
+    return None if mine is None else _ended(list(mine.values()), [], say)
+
+
+def _ended(lines: list[bytes], joined: list[str], say: Say) -> bytes:
     stands = before = None
     for line in lines:
         record = _records.parse(line)
         assert record is not None
         stands, before = _records.number(record, stands, before), record["id"]
-    _, last = _records.encode(say(stands or 0, list(joining)))
+    _, last = _records.encode(say(stands or 0, joined))
     return b"".join([*lines, last])
 
 

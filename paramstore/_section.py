@@ -95,8 +95,11 @@ def _frames() -> dict[int, FrameType]:
     """Return the frame that each thread is at.
 
     CPython before 3.11.9 holds a lock of the interpreter meanwhile (its gh-106883): a garbage collection in
-    the middle lets another thread run, and the two wait for each other for ever.
+    the middle lets another thread run, and the two wait for each other for ever. There collections are off
+    for that moment; a thread that turns them off and on just then might leave them off.
     """
+    if sys.version_info >= (3, 11, 9):
+        return sys._current_frames()
     with lock:  # of two threads the one would find collections off, and the other turn them on under it
         collects = gc.isenabled()
         try:

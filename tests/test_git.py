@@ -576,6 +576,31 @@ def test_git_says_in_words_what_came_into_a_journal(repo: GitStore) -> None:
     assert "  GONE: r2 " in repo.git("diff", "--cached", "--", "params/journal")
 
 
+@pytest.mark.parametrize("change", ["rename", "mode", "rename and edit", "torn"])
+@pytest.mark.parametrize("file", ["params/win_rate.yaml", "params/journal/00000001.jsonl"])
+def test_a_diff_of_another_name_or_mode_is_a_patch(repo: GitStore, file: str, change: str) -> None:
+    repo.commit_all("all") if repo.git("status", "--porcelain") else None
+    new = file.replace("win_rate", "moved").replace("00000001", "00000007")
+    if "rename" in change:
+        repo.git("mv", file, new)
+    if change == "mode":
+        (repo.root / file).chmod(0o755)
+        repo.git("add", "--all")
+    if change == "rename and edit":
+        (repo.root / new).write_text(repo.read(new) + "#\n")
+        repo.git("add", "--all")
+    if change == "torn":
+        (repo.root / file).write_text(repo.read(file) + "#")
+        repo.git("add", "--all")
+    tree = repo.git("write-tree")
+    said = repo.git("diff", "--cached")
+    assert "\ndiff --git a/" in said
+    (repo.root / "x.patch").write_text(said)
+    repo.git("reset", "--quiet", "--hard")
+    repo.git("apply", "--index", "x.patch")
+    assert repo.git("write-tree") == tree
+
+
 def test_a_file_that_came_or_went_is_shown(repo: GitStore) -> None:
     repo.git("rm", "--quiet", "params/win_rate.yaml")
     said = repo.git("diff", "--cached")

@@ -43,12 +43,15 @@ def commit(store: ParamStore, by_author: bool, dry_run: bool, timeout_s: float |
     """
     from paramstore._git_commit import commit as made_of
 
-    backend = _files_of(store)
+    backend, told = _files_of(store), list[str]()
     with patience("committing"), backend.session(timeout_s or store.options.timeout_s, None) as session:
-        made = made_of(backend, by_author, dry_run, session)
+        made = made_of(backend, by_author, dry_run, session, told.append)
     if as_json:
-        print_json({"commits": [_commit_json(each) for each in made], "dry_run": dry_run})
+        commits = [_commit_json(each) for each in made]
+        print_json({"commits": commits, "dry_run": dry_run, "information": told})
         return
+    for each_said in told:
+        say(f"information: {each_said}", "dim")
     if not made:
         say("nothing to commit: git has every journal entry")
     for each in made:
@@ -167,8 +170,11 @@ def sync(
         )
     if as_json:
         print_json(
-            {"commits": done.commits, "pulled": done.pulled, "pushed": done.pushed, "rounds": done.rounds}
-        )
+            {"commits": done.commits, "pulled": done.pulled, "pushed": done.pushed, "rounds": done.rounds,
+             "information": done.told}
+        )  # fmt: skip
         return
+    for told in done.told:
+        say(f"information: {told}", "dim")
     said = f"committed {len(done.commits)}, pulled {count_of(done.pulled, 'commit')}, pushed {done.pushed}"
     say(said if done.commits or done.pulled or done.pushed else "in step already")
