@@ -104,7 +104,9 @@ def apply(plan_path: str, store: str | None = None, write: bool = False) -> Appl
     if record is not None and not any(entry["accept"] for entry in plan.sites):
         return Applied({}, 0)
     root = store_of(plan, store)
-    prepared = _prepare.prepare(plan, root)
+    there = os.path.isdir(os.path.join(root, "params")) and os.path.isdir(os.path.join(root, "schemas"))
+    stored = _open(root).keys() if there else ()
+    prepared = _prepare.prepare(plan, root, stored, _apply.sections_in(record))
     result = Applied(prepared_diff(prepared), len(prepared.sites), prepared.refused)
     if write and prepared.sites:
         changes = _apply.changes_of(prepared, root, _apply.record_of(prepared, root, record))

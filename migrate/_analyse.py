@@ -315,11 +315,17 @@ def is_section(group: Node | None) -> bool:
 
 
 def _beside_sections(found: list[Found], paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return the paths such that below a dictionary's section stand its own entries alone."""
-    lengths = [len(each.path) if is_section(each.group) else 0 for each in found]
-    heads = [path[: len(path) - length] for path, length in zip(paths, lengths, strict=True)]
-    sections = {head for head, length in zip(heads, lengths, strict=True) if length}
-    return [(*outside(head, sections), *path[len(head) :]) for path, head in zip(paths, heads, strict=True)]
+    """Return the paths such that each dictionary's section has a place of its own, with its own entries alone below it."""
+    heads: dict[int, tuple[str, ...]] = {}
+    for each, path in zip(found, paths, strict=True):
+        if is_section(each.group):
+            heads.setdefault(id(each.group), path[: len(path) - len(each.path)])
+    apart = told_apart([outside(head, set(heads.values()) - {head}) for head in heads.values()])
+    places = dict(zip(heads, apart, strict=True))
+    return [
+        (*places[id(each.group)], *each.path) if id(each.group) in places else outside(path, apart)
+        for each, path in zip(found, paths, strict=True)
+    ]
 
 
 def _as_wholes(judged: list[tuple[Found, Verdict]]) -> list[tuple[Found, Verdict]]:

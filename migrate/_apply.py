@@ -216,6 +216,17 @@ def read_record(plan_path: str, root: str) -> dict[str, Any] | None:
     return data if data["files"] else None
 
 
+def sections_in(record: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return the key below which each dictionary was put, with the dictionary's file."""
+    return {
+        key: file
+        for file, layers in (record or {}).get("files", {}).items()
+        for layer in layers
+        for _, _, _, kind, key, *_ in layer["edits"]
+        if kind == "section"
+    }
+
+
 def record_text(record: Mapping[str, Any]) -> bytes:
     return (json.dumps(record, indent=1, ensure_ascii=True, sort_keys=True) + "\n").encode()
 

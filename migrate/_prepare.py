@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -37,8 +37,9 @@ class Prepared:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-def prepare(plan: Plan, store_root: str) -> Prepared:
-    """Rewrite all accepted sites in memory. Raises ``PlanError``, with all that stands against it, or what the
+def prepare(plan: Plan, store_root: str, stored: Collection[str], earlier: Mapping[str, str]) -> Prepared:
+    """Rewrite all accepted sites in memory. ``stored``: the keys that the store has; ``earlier``: those of sections that
+    were made before, with their files. Raises ``PlanError``, with all that stands against it, or what the
     store's rules raise; a file that has changed since the scan is in ``refused``, and nothing of it moves."""
     accepted = [entry for entry in plan.sites if entry["accept"]]
     if not accepted:
@@ -51,6 +52,7 @@ def prepare(plan: Plan, store_root: str) -> Prepared:
     prepared = Prepared(plan, sites, refused=refused)
     refuse(_rewrite_all(prepared, _reads_of(sites)))
     prepared.store = _store_files(sites, store_root)
+    refuse(_strangers(sites, stored, earlier))
     prepared.values = {site.key: site.value for site in sites}
     refuse(
         [
@@ -153,11 +155,12 @@ def _key_problems(sites: list[Site]) -> list[str]:
             )
         if len(site.key.split(".")) < 2 or "" in site.key.split("."):
             problems.append(f"`{site.key}` ({site.file}:{site.line}) is no key: use `namespace.name`.")
-    return problems + _strangers(sites)
+    return problems
 
 
-def _strangers(sites: list[Site]) -> list[str]:
-    """Return what stands below a dictionary's section without being an entry of the dictionary."""
+def _strangers(sites: list[Site], stored: Collection[str], earlier: Mapping[str, str]) -> list[str]:
+    """Return what stands below a dictionary's section without being an entry of the dictionary. ``stored`` are the keys
+    that the store has; ``earlier`` are the sections that were made before, with their files."""
     sections: dict[tuple[str, tuple[int, int], str], dict[str, Site]] = {}
     for site in sites:
         end = "".join(f".{part}" for part in site.group_path)
@@ -167,15 +170,35 @@ def _strangers(sites: list[Site]) -> list[str]:
     problems = []
     for (file, _, prefix), entries in sections.items():
         first = next(iter(entries.values()))
-        for site in sites:
-            if site.key.startswith(f"{prefix}.") and site.key not in entries:
-                beside = f"{prefix}_{site.key.removeprefix(prefix)[1:].replace('.', '_')}"
-                problems.append(
-                    f"`{site.key}` ({site.file}:{site.line}) stands below `{prefix}`, which takes the place of "
-                    f"{first.name or 'the dictionary'} ({file}:{first.line}) and holds its entries alone. Give it "
-                    f"another key in the plan, such as `{beside}`."
-                )
+        where = f"{first.name or 'the dictionary'} ({file}:{first.line})"
+        problems += [
+            _stranger(s, prefix, where) for s in sites if s.key not in entries and _below(s.key, prefix)
+        ]
+        problems += [
+            f"`{key}`, which the store has, stands below `{prefix}`, which takes the place of {where} and holds its entries "
+            f"alone. Give these other keys in the plan, such as `{prefix}_2{first.key.removeprefix(prefix)}`."
+            for key in stored
+            if key not in entries and _below(key, prefix)
+        ]
+    for prefix, file in earlier.items():
+        where = f"a dictionary of {file}"
+        problems += [
+            _stranger(s, prefix, where) for s in sites if s.key not in stored and _below(s.key, prefix)
+        ]
     return list(dict.fromkeys(problems))
+
+
+def _below(key: str, prefix: str) -> bool:
+    return key.startswith(f"{prefix}.")
+
+
+def _stranger(site: Site, prefix: str, where: str) -> str:
+    rest = site.key.removeprefix(f"{prefix}.")
+    beside = f"{prefix}_2.{rest}" if site.keep == SECTION else f"{prefix}_{rest.replace('.', '_')}"
+    return (
+        f"`{site.key}` ({site.file}:{site.line}) stands below `{prefix}`, which takes the place of {where} and holds its "
+        f"entries alone. Give it another key in the plan, such as `{beside}`."
+    )
 
 
 def _reads_of(sites: list[Site]) -> dict[str, list[tuple[Site, Read]]]:

@@ -357,6 +357,54 @@ def test_nothing_is_put_below_the_section_of_a_dictionary(call: Call, tmp_path: 
     assert not (tmp_path / "params").exists()
 
 
+DICT = "BLEND_WEIGHTS = {'a': 0.6, 'b': 0.4}\n"
+OWN_PLACES = {  # each dictionary's section has a place of its own
+    "in a module and its class": (
+        DICT + "\nclass Gate:\n    BLEND_WEIGHTS = {'a': 0.5, 'b': 0.5}\n"
+        "    def f(self):\n        return max(self.BLEND_WEIGHTS.values())\n"
+        "def g():\n    return max(BLEND_WEIGHTS.values())\n",
+        ["mix.blend_weights", "mix.blend_weights_2"],
+    ),
+    "lifted beside another": (
+        "GATE = {'a': 0.6, 'b': 0.4}\nGATE_WEIGHTS = {'a': 0.6, 'b': 0.4}\nclass Gate:\n    WEIGHTS = {'a': 0.5, 'b': 0.5}\n"
+        "    def f(self):\n        return max(self.WEIGHTS.values()) + max(GATE.values())\nclass Other: pass\n"
+        "def g():\n    return max(GATE_WEIGHTS.values())\n",
+        ["mix.gate", "mix.gate_weights", "mix.gate_weights_2"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OWN_PLACES)
+def test_each_dictionary_has_a_section_of_its_own(name: str, call: Call, tmp_path: Path) -> None:
+    text, groups = OWN_PLACES[name]
+    write(tmp_path, "mix.py", "import os\n" + text)
+    call("scan", ".")
+    rewrite_plan(tmp_path, accept_what_is_live)
+    assert sorted({site["key"].rpartition(".")[0] for site in plan_of(tmp_path)}) == groups
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml", "--run")
+
+
+@pytest.mark.parametrize("first", ["gate.py", "mix.py"])
+def test_nothing_gets_below_a_section_over_two_runs(first: str, call: Call, tmp_path: Path) -> None:
+    write(tmp_path, "gate.py", "import os\n\ndef blend(x, min_score=0.35):\n    return x > min_score\n")
+    write(tmp_path, "mix.py", f"import os\n{DICT}def g():\n    return sorted(BLEND_WEIGHTS)\n")
+
+    def below(site: Site) -> None:
+        site["accept"] = site["file"] == first or any((tmp_path / "params").glob("*"))
+        if site["file"] == "gate.py":
+            site["key"] = "mix.blend_weights.min_score"
+
+    call("scan", ".")
+    rewrite_plan(tmp_path, below)
+    call("apply", "plan.yaml", "--write")
+    call("scan", ".")
+    rewrite_plan(tmp_path, below)
+    said = call("apply", "plan.yaml", "--write", status=1).output
+    assert "`mix.blend_weights.min_score`" in said and "holds its entries alone" in said
+    assert "such as `mix.blend_weights_" in said
+
+
 WRONG = {
     "reads": [1],
     "sha256": 5,
