@@ -60,6 +60,19 @@ class Journal:
         stems = (name.removesuffix(".jsonl") for name in _files.names(self.path, ".jsonl"))
         return sorted(int(stem) for stem in stems if stem.isdigit())
 
+    def place_before_end(self, size: int) -> tuple[int, int] | None:
+        """Return segment and offset of a place between two lines, about ``size`` bytes before the end; ``None`` in a journal
+        that is shorter."""
+        for segment in reversed(self.segments()):
+            with open(self.file(segment), "rb") as stream:
+                whole = stream.seek(0, os.SEEK_END)
+                if whole > size:
+                    stream.seek(whole - size - 1)
+                    stream.readline()
+                    return segment, stream.tell()
+                size -= whole
+        return None
+
     def file(self, segment: int) -> str:
         return self.path if self.single else f"{self.path}/{segment:08d}.jsonl"
 

@@ -18,6 +18,9 @@ from paramstore._ledger import Ledger
 
 FORMAT = 2
 SAVED_AFTER = 500  # lines that are read anew before it is worth keeping them
+UNSETTLED_BYTES = (
+    128 * 1024
+)  # at the end of the journal: git puts lines of others before ours there, and the cache would be void
 
 
 class Memory:
@@ -52,10 +55,10 @@ class Memory:
         """Tell whether one of ``files`` may stand as a merge left it: no entry since then says what is in it."""
         return self.joined and any(file not in self.after for file in files)
 
-    def read_on(self, journal: Journal) -> int:
-        """Take note of what came after ``position``; return how many lines that were. Should they take back anything
-        from before, ``aborted`` says so, and nothing in here is to be believed."""
-        lines, end = journal.lines(self.position)
+    def read_on(self, journal: Journal, stop: Position | None = None) -> int:
+        """Take note of what came after ``position`` (up to ``stop``); return how many lines that were. Should they take back
+        anything from before, ``aborted`` says so, and nothing in here is to be believed."""
+        lines, end = journal.lines(self.position, stop)
         mine = {record["id"] for record in lines}
         aborts = [record["evidence"].get("aborts") for record in lines if record["kind"] == "abort"]
         self.aborted = self.last is not None and any(identity not in mine for identity in aborts)
@@ -85,23 +88,33 @@ class Memory:
         return memory
 
 
-def recall(path: str, journal: Journal, saved_after: int = SAVED_AFTER) -> Memory:
+def recall(
+    path: str, journal: Journal, saved_after: int = SAVED_AFTER, unsettled: int = UNSETTLED_BYTES
+) -> Memory:
     """Return what the journal comes to: from the cache at ``path`` and what was appended since, else from all of it.
 
     Raises ``JournalError`` and ``OSError``.
     """
     memory = Memory.of_plain(_sidecar.load(path), journal) or Memory()
-    new = memory.read_on(journal)
+    place = journal.place_before_end(unsettled)
+    if place is not None and place > (memory.position.segment, memory.position.offset):
+        new = memory.read_on(journal, Position(*place, 0))
+        if new >= saved_after and not memory.aborted:
+            _save(memory, path, journal)
+    if not memory.aborted:
+        memory.read_on(journal)
     if memory.aborted:
         memory = Memory()
-        new = memory.read_on(journal)
-    if new >= saved_after:
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            _sidecar.save(path, memory.plain(journal))
-        except (OSError, ValueError):
-            pass  # no write permission, or evidence nested deeper than the cache can hold
+        memory.read_on(journal)
     return memory
+
+
+def _save(memory: Memory, path: str, journal: Journal) -> None:
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _sidecar.save(path, memory.plain(journal))
+    except (OSError, ValueError):
+        pass  # no write permission, or evidence nested deeper than the cache can hold
 
 
 def _before(journal: Journal, segment: int) -> list[tuple[int, int, bytes]]:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from local_store import age, number, schema, write_store
 
-from paramstore import ParamStore, _records
+from paramstore import ParamStore, _records, _sidecar
 from paramstore._bisect import Trial, search
 from paramstore._clock import utc_text
 from paramstore._history import replay
@@ -250,12 +250,13 @@ def afresh(journal: Journal) -> Any:
     return told(memory)
 
 
+@pytest.mark.parametrize("unsettled", [0, 900])
 @pytest.mark.parametrize("seed", range(40))
-def test_memory_is_what_the_journal_comes_to(seed: int, tmp_path: Path) -> None:
+def test_memory_is_what_the_journal_comes_to(seed: int, unsettled: int, tmp_path: Path) -> None:
     scribe = Scribe(seed)
     journal = write_journal(tmp_path, seed, scribe.lines(40))
     cache = str(tmp_path / "runtime" / "memory")
-    assert told(recall(cache, journal, 1)) == afresh(journal)
+    assert told(recall(cache, journal, 1, unsettled)) == afresh(journal)
     assert told(recall(cache, journal, 10_000)) == afresh(journal)
     with open(journal.file(journal.segments()[-1]), "ab") as file:
         file.write(b"".join(line for _ in range(10) for line in scribe.step()))
@@ -264,12 +265,25 @@ def test_memory_is_what_the_journal_comes_to(seed: int, tmp_path: Path) -> None:
     assert recall(cache, journal).ledger.plain() == Ledger(records).plain()
 
 
+def test_memory_holds_where_git_puts_other_lines_before_the_newest(tmp_path: Path) -> None:
+    scribe = Scribe(3)
+    lines = [scribe.line("commit", scribe.stands + n) for n in range(1, 61)]
+    journal, cache = write_journal(tmp_path, 3, lines), str(tmp_path / "memory")
+    recall(cache, journal, 1, 2000)
+    last = Path(journal.file(journal.segments()[-1]))
+    *older, newest = last.read_bytes().splitlines(keepends=True)
+    last.write_bytes(b"".join([*older, scribe.line("commit", scribe.stands + 61), newest]))
+    kept = Memory.of_plain(_sidecar.load(cache), journal)
+    assert kept is not None and kept.written, "what was kept reaches to before the lines that moved"
+    assert told(recall(cache, journal)) == afresh(journal)
+
+
 def test_memory_is_not_believed_once_the_journal_is_another(tmp_path: Path) -> None:
     scribe = Scribe(2)
     lines = scribe.lines(60)
     lines.append(scribe.line("commit", scribe.stands + 1))
     journal, cache = write_journal(tmp_path, 2, lines), str(tmp_path / "memory")
-    before = told(recall(cache, journal, 1))
+    before = told(recall(cache, journal, 1, 0))
     first, last = (Path(journal.file(journal.segments()[at])) for at in (0, -1))
     kept = {file: file.read_bytes() for file in (first, last)}
 
@@ -277,7 +291,7 @@ def test_memory_is_not_believed_once_the_journal_is_another(tmp_path: Path) -> N
     assert told(recall(cache, journal)) == afresh(journal) != before  # the last entry was taken back
     last.write_bytes(kept[last])
 
-    recall(cache, journal, 1)
+    recall(cache, journal, 1, 0)
     first.write_bytes(kept[first] + lines[1])  # git brought another history into an older segment
     assert told(recall(cache, journal)) == afresh(journal) != before
     first.write_bytes(kept[first])
