@@ -309,7 +309,7 @@ def test_memory_is_not_believed_once_the_journal_is_another(tmp_path: Path) -> N
 
 def test_a_new_process_reads_on_from_where_others_came(store: ParamStore, tmp_path: Path) -> None:
     """Damage in what was read before shows whether it is read again."""
-    lengthen(store, 600)
+    lengthen(store, 1200)
     store.touches()  # remembers
     file = tmp_path / "params" / "journal" / "00000001.jsonl"
     raw = file.read_bytes()
