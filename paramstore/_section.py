@@ -11,11 +11,11 @@ so that a read is one truth test and one lookup. The second is easy for whatever
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from _collections_abc import KeysView  # collections.abc would load all of collections
-from _thread import RLock, get_ident
+from _thread import RLock, _local, get_ident
+from _weakref import ref
 
 from paramstore._values import FrozenDict, announced, unknown_key
 from paramstore.errors import ParamstoreError, UnknownParamError
@@ -23,7 +23,7 @@ from paramstore.errors import ParamstoreError, UnknownParamError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
+    from types import CodeType, FrameType
     from typing import Any, NoReturn, Protocol
 
     from paramstore._values import Values
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
         def attach(self, view: Any) -> None:
             """Call ``expire(view)`` after each change inside this process; hold it weakly."""
 
-    Place = tuple[int, int]
-    Pin = tuple[Iterator[str], FrozenDict]
+    Place = tuple[int, int, CodeType | None]
+    Pin = tuple[Iterator[str], FrozenDict, ref["_Thread"]]
 
 
 # Guards only the few assignments that publish what a view has read, never a read itself. Reentrant, as a
@@ -87,27 +87,44 @@ def _no_section(values: Values, prefix: str) -> NoReturn:
 
 
 def _place(frame: FrameType | None) -> Place:
-    """Name the instruction that a frame is at; C code called by a thread itself has no frame."""
-    return (get_ident(), -1) if frame is None else (id(frame), frame.f_lasti)
+    """Name the instruction that a frame is at; C code called by a thread itself has no frame.
 
-
-def _frames() -> dict[int, FrameType]:
-    """Return the frame that each thread is at.
-
-    CPython before 3.11.9 holds a lock of the interpreter meanwhile (its gh-106883): a garbage collection in
-    the middle lets another thread run, and the two wait for each other for ever. There collections are off
-    for that moment; a thread that turns them off and on just then might leave them off.
+    The code is part of the name: a later frame at the same address is only taken for this one where it is at the very
+    instruction, which begins with keys() and so with a pin of its own.
     """
-    if sys.version_info >= (3, 11, 9):
-        return sys._current_frames()
-    with lock:  # of two threads the one would find collections off, and the other turn them on under it
-        collects = gc.isenabled()
-        try:
-            gc.disable()
-            return sys._current_frames()
-        finally:
-            if collects:
-                gc.enable()
+    return (get_ident(), -1, None) if frame is None else (id(frame), frame.f_lasti, frame.f_code)
+
+
+def _own_places() -> set[Place]:
+    """Return the places that the frames of this thread are at.
+
+    Those of other threads are left alone: CPython before 3.12 may switch threads while it makes a frame's object (for a
+    garbage collection), so that a walk over frames of a running thread can meet freed memory or a lock for ever
+    (its gh-106883).
+    """
+    found = {_place(None)}
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        found.add(_place(frame))
+        frame = frame.f_back
+    return found
+
+
+class _Thread:
+    """What lives as long as the thread that made it."""
+
+    __slots__ = ("__weakref__",)
+
+
+_here = _local()
+
+
+def _this_thread() -> _Thread:
+    try:
+        thread: _Thread = _here.thread
+    except AttributeError:
+        thread = _here.thread = _Thread()
+    return thread
 
 
 class _Keys(KeysView):  # type: ignore[type-arg]
@@ -213,12 +230,12 @@ class Section(FrozenDict):
     def _refetch(self, key: str) -> Any:
         if self._pins:
             place = _place(sys._getframe(1).f_back)
-            keys, tree = self._pins.get(place, ((), None))
+            pin = self._pins.get(place)
             # A copy asks for each key once and in order: so much of an ended one cannot be asked again.
-            if tree is not None and key in keys:
-                if not keys.__length_hint__():  # type: ignore[union-attr]
+            if pin is not None and key in pin[0]:
+                if not pin[0].__length_hint__():  # type: ignore[attr-defined]
                     self._pins.pop(place, None)
-                return tree[key]
+                return pin[1][key]
         return self._refresh()[key]
 
     def _refresh(self) -> _View:
@@ -250,23 +267,20 @@ class Section(FrozenDict):
 
     def _pin(self, place: Place, tree: FrozenDict) -> None:
         with lock:
-            self._pins[place] = iter(tree), tree
+            self._pins[place] = iter(tree), tree, ref(_this_thread())
             self.flag = True
 
     def _drop_dead_pins(self) -> None:
-        """Forget the copies that ended early (``f(a=1, **x)`` raised), which would keep reads slow."""
+        """Forget the copies of this thread, and of threads that died, which ended early (``f(a=1, **x)`` raised): they would
+        keep reads slow. Each living thread looks after its own."""
         pins = self._pins.copy()  # in one step, while list() lets others run if it has to collect garbage
-        alive: set[Place] = set()
-        for thread, top in _frames().items():
-            alive.add((thread, -1))
-            frame: FrameType | None = top
-            while frame is not None:
-                alive.add(_place(frame))
-                frame = frame.f_back
-        with lock:
-            for place, pin in pins.items():
-                if place not in alive and self._pins.get(place) is pin:
-                    del self._pins[place]
+        me, own = _this_thread(), _own_places()
+        for place, pin in pins.items():
+            thread = pin[2]()
+            if thread is None or (thread is me and place not in own):
+                with lock:
+                    if self._pins.get(place) is pin:
+                        del self._pins[place]
 
 
 def _of_now(name: str) -> Callable[..., Any]:
