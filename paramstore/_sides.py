@@ -36,7 +36,7 @@ PREFIXES = ("revision:", "git:", "file:")
 FILE_ENDS = (".yaml", ".yml")
 MODELINE = re.compile(r"#\s*yaml-language-server:\s*\$schema=\S*?([^/\s]+)\.schema\.json")
 NOW = "the files"
-SHOWN_HASH = 10
+SHOWN_HASH, SHORTEST_HASH = 10, 4
 EXPLICITLY = "Explicit: `revision:42`, `git:main`, `file:x.yaml`."
 
 
@@ -225,8 +225,9 @@ class Sides:
 
     def _in_git(self, commit: str, word: str) -> _Source:
         short = commit[:SHOWN_HASH]
-        name = short if commit.startswith(word) else f"{word} ({short})"
-        place = short if commit.startswith(word) else word
+        by_hash = len(word) >= SHORTEST_HASH and commit.startswith(word)
+        name = short if by_hash else f"{word} ({short})"
+        place = short if by_hash else word
         files = _git_read.read_commit(self._root, commit, self._store.options.journal)
         documents = {name: self._committed(files, name, place) for name in files.values}
 

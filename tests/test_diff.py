@@ -462,6 +462,9 @@ def test_a_number_is_a_revision_and_a_branch_of_that_name_can_be_meant(repo: Git
     assert data(repo, "1")["a"] == "revision 1"
     assert data(repo, "revision:1")["a"] == "revision 1"
     assert data(repo, "git:1")["a"].startswith("1 (")
+    first = repo.git("rev-parse", "HEAD")[0]
+    repo.git("branch", "--force", first)
+    assert data(repo, f"git:{first}")["a"].startswith(f"{first} ("), "a name, though its hash begins so"
     said = repo.say("diff", "7", status=1)
     assert "There is no revision 7" in said and "`git:7`" in said
 
