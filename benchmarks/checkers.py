@@ -13,10 +13,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.harness import Case, Row, compare, failed_row
 from benchmarks.plan import Plan
-from benchmarks.stores import workspace
+from benchmarks.stores import schema_of, workspace
 
 SECTION = "Type checkers"
 NAMESPACES, GROUPS, LEAVES = 20, 10, 5  # 1,000 keys
@@ -88,37 +89,15 @@ def _project(root: Path) -> Path:
     return root
 
 
-def _schema(space: int) -> dict[str, object]:
+def _schema(space: int) -> dict[str, Any]:
     """Every second group holds one type, as weights do; the others hold several, and no two have the same names, so
     that each of those needs a class of its own."""
 
-    def group(properties: dict[str, object]) -> dict[str, object]:
+    def group(properties: dict[str, Any]) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": False, "properties": properties}
 
-    def leaves(number: int) -> dict[str, object]:
+    def leaves(number: int) -> dict[str, Any]:
         kinds = KINDS if number % 2 else KINDS[:1]
         return {f"p{space}_{number}_{place}": kinds[place % len(kinds)] for place in range(LEAVES)}
 
-    values = group({f"group{number}": group(leaves(number)) for number in range(GROUPS)})
-    at = {"regime": {"enum": ["trend", "chop"]}, "symbol": {"type": "string"}}
-    override = {
-        "type": "object",
-        "required": ["at", "values"],
-        "additionalProperties": False,
-        "properties": {
-            "at": {"type": "object", "minProperties": 1, "additionalProperties": False, "properties": at},
-            "values": {"$ref": "#/properties/values"},
-        },
-    }
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Benchmark",
-        "type": "object",
-        "required": ["schema", "values"],
-        "additionalProperties": False,
-        "properties": {
-            "schema": {"const": 1},
-            "values": values,
-            "overrides": {"type": "array", "items": override},
-        },
-    }
+    return schema_of(group({f"group{number}": group(leaves(number)) for number in range(GROUPS)}))

@@ -52,22 +52,20 @@ def drop_caches(root: Path) -> None:
 
 
 def _schema(count: int, limited: bool) -> dict[str, Any]:
+    parameters = {name: _parameter(name, value, limited) for name, value in values(count).items()}
+    return schema_of({"type": "object", "additionalProperties": False, "properties": parameters})
+
+
+def schema_of(group: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a namespace with these ``values`` and two dimensions."""
     dimensions = {"regime": {"enum": ["trend", "chop"]}, "symbol": {"type": "string"}}
+    at = {"type": "object", "minProperties": 1, "additionalProperties": False, "properties": dimensions}
     override = {
         "type": "object",
         "required": ["at", "values"],
         "additionalProperties": False,
-        "properties": {
-            "values": {"$ref": "#/properties/values"},
-            "at": {
-                "type": "object",
-                "minProperties": 1,
-                "additionalProperties": False,
-                "properties": dimensions,
-            },
-        },
+        "properties": {"values": {"$ref": "#/properties/values"}, "at": at},
     }
-    parameters = {name: _parameter(name, value, limited) for name, value in values(count).items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Benchmark",
@@ -76,7 +74,7 @@ def _schema(count: int, limited: bool) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "schema": {"const": 1},
-            "values": {"type": "object", "additionalProperties": False, "properties": parameters},
+            "values": group,
             "overrides": {"type": "array", "items": override},
         },
     }
