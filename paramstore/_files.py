@@ -131,6 +131,20 @@ def write_new(path: str, data: bytes, like: str | None) -> None:
     os.close(fd)
 
 
+def put_whole(path: str, data: bytes) -> None:
+    """Have ``path`` hold ``data``, at once and on disk, with its mode and owner if it is there. Its folder must be."""
+    folder, name = os.path.split(os.path.abspath(path))
+    spare = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.new")
+    write_new(spare, data, path if os.path.exists(path) else None)
+    try:
+        os.replace(spare, path)
+    except BaseException:
+        if os.path.exists(spare):
+            os.unlink(spare)
+        raise
+    fsync_directory(folder)
+
+
 def _copy_mode(fd: int, like: os.stat_result) -> None:
     now = os.fstat(fd)
     if (now.st_uid, now.st_gid) != (like.st_uid, like.st_gid):

@@ -24,17 +24,8 @@ def write(path: str, text: str) -> None:
     Who calls this leaves a file alone that is right already: a type checker would take its new time for a change.
     """
     path = os.path.realpath(path)
-    folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.new")
-    try:
-        _files.write_new(temporary, text.encode(), path if os.path.exists(path) else None)
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
-    _files.fsync_directory(folder)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    _files.put_whole(path, text.encode())
 
 
 def difference(old: str | None, new: str) -> list[str]:

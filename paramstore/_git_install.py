@@ -126,9 +126,7 @@ def _write_attributes(root: str, block: list[str] | None) -> tuple[str, ...]:
     if new == old:
         return ()
     if new:
-        spare = f"{path}.{os.urandom(4).hex()}.new"
-        _files.write_new(spare, new.encode("utf-8", "surrogateescape"), path if old else None)
-        os.replace(spare, path)
+        _files.put_whole(path, new.encode("utf-8", "surrogateescape"))
     else:
         os.unlink(path)
     return (".gitattributes",)

@@ -93,12 +93,8 @@ def put_back(lost: Lost, clock: Clock) -> None:
             raise _refused(file)
         joined[file] = more
     for file, raw in joined.items():
-        folder, name = os.path.split(file)
-        _files.make_folder(folder)
-        spare = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.new")
-        _files.write_new(spare, raw, file if os.path.exists(file) else None)
-        os.replace(spare, file)
-        _files.fsync_directory(folder)
+        _files.make_folder(os.path.dirname(file))
+        _files.put_whole(file, raw)
 
 
 def _as_in_head(file: str, committed: bytes, clock: Clock) -> bytes:
