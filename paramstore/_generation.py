@@ -134,12 +134,12 @@ def publish(path: str, revision: int, segment: int, offset: int) -> None:
         whole = os.fstat(fd).st_size == _SIZE
         last = Published.unpack(os.pread(fd, _HEADER, 0)) if whole else None
         if last is None or last.index + 1 >= SLOTS:
+            if whole:  # first: of a file without a name, nobody could do it after a kill
+                os.pwrite(fd, b"\1" * SLOTS, _HEADER)
             os.unlink(path)
             create(path, Published(0, revision, segment, offset))
-            if whole:
-                os.pwrite(fd, b"\1" * SLOTS, _HEADER)
             return
         os.pwrite(fd, Published(last.index + 1, revision, segment, offset).pack(), 0)
-        os.pwrite(fd, b"\1", _HEADER + last.index)
+        os.pwrite(fd, b"\1" * (last.index + 1), _HEADER)  # all: a publisher may have died before this line
     finally:
         os.close(fd)
