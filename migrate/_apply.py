@@ -207,7 +207,10 @@ def read_record(plan_path: str, root: str) -> dict[str, Any] | None:
     if not _is_record(data):
         raise PlanError(f"{plan_path + RECORD} is damaged. Restore it with git.")
     for file, layers in list(data["files"].items()):
-        now = _sum(bytes_of(os.path.join(root, file)))
+        try:
+            now = _sum(bytes_of(os.path.join(root, file)))
+        except (OSError, ValueError) as error:  # a directory, a name too long, a NUL
+            raise PlanError(f"{plan_path + RECORD} names a file that cannot be read: {error}.") from None
         sums = [layer["before"] for layer in layers]
         if now in sums:
             data["files"][file] = layers[: sums.index(now)]

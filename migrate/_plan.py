@@ -179,11 +179,10 @@ def _as_written(text: str) -> dict[str, Any] | None:
 
 def _as_yaml(text: str, path: str) -> Any:
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
 
     try:
         return YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError, RecursionError) as error:
+    except Exception as error:  # noqa: BLE001 - the parser raises TypeError, AttributeError and more
         first = " ".join(str(error).split())[:200]
         raise PlanError(f"{path} is not YAML: {first}.") from None
 

@@ -104,7 +104,7 @@ def parse(line: bytes) -> dict[str, Any] | None:
         if int(line[-10:-2], 16) != zlib.crc32(line[:mark]):
             return None
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and record.get("v") == VERSION and _is_shaped(record) else None
 
@@ -143,13 +143,12 @@ def number(record: dict[str, Any], stands: int | None, before: str | None = None
 def _is_shaped(record: dict[str, Any]) -> bool:
     """Tell whether a record has what each reader of it relies on: a right checksum says only that it is unharmed."""
     details, uptime = record.get("details", {}), record.get("uptime", ["", 0.0])
-    if not isinstance(details, dict) or not isinstance(uptime, list) or len(uptime) != 2:
-        return False
-    if not isinstance(uptime[0], str) or type(uptime[1]) not in (int, float):
+    if not isinstance(details, dict) or not _is_uptime(uptime):
         return False
     kinds = {"revision": int, "id": str, "time": str, "kind": str, "author": str, "reason": str, "evidence": dict,
              "changes": list, "files": dict}  # fmt: skip
-    if any(type(record.get(name)) is not kind for name, kind in kinds.items()):
+    typed = all(type(record.get(name)) is kind for name, kind in kinds.items())
+    if not typed or not _has_sound_parts(record):
         return False
     needs = {"freeze": "pattern", "unfreeze": "pattern", "approve": "baselines", "refusal": "violations",
              "merge": "joined"}  # fmt: skip
@@ -163,8 +162,28 @@ def _is_shaped(record: dict[str, Any]) -> bool:
     return all(is_item(item) for item in items)
 
 
+def _is_uptime(uptime: Any) -> bool:
+    return type(uptime) is list and list(map(type, uptime)) in ([str, int], [str, float])
+
+
 def _are_texts(items: Any) -> bool:
     return type(items) is list and all(type(item) is str for item in items)
+
+
+def _has_sound_parts(record: dict[str, Any]) -> bool:
+    """Tell whether each file of a record has its hashes, and an abort names an entry by its id."""
+    if record["kind"] == "abort" and type(record["evidence"].get("aborts", "")) is not str:
+        return False  # of any other kind, evidence is the author's own
+    return all(map(_are_sums, record["files"].values()))
+
+
+def _are_sums(sums: Any) -> bool:
+    """Tell whether ``sums`` can be a file's hashes, each of which is ``None`` where there was no file."""
+    return (
+        type(sums) is dict
+        and sums.keys() == {"before", "after"}
+        and all(type(h) in (str, type(None)) for h in sums.values())
+    )
 
 
 def _is_time(text: Any) -> bool:
@@ -188,7 +207,9 @@ def _is_time(text: Any) -> bool:
 
 def is_item(item: Any) -> bool:
     """Tell whether ``item`` can be a change."""
-    return isinstance(item, dict) and type(item.get("key")) is str and type(item.get("context", {})) is dict
+    if not isinstance(item, dict) or type(item.get("key")) is not str:
+        return False
+    return type(item.get("context", {})) is dict and type(item.get("overrode", [])) is list
 
 
 def entry(record: dict[str, Any]) -> Entry:

@@ -96,7 +96,7 @@ def _from_file(path: str) -> dict[str, Any]:
         return {}
     try:
         source = TomlConfigSettingsSource(Settings, path)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise SettingsError(f"{path}: {error}. Nothing was opened.") from None
     for name in source.toml_data:
         if name not in Settings.model_fields:

@@ -171,8 +171,8 @@ def _removable(path: Path) -> bool:
 def _without(value: Any, path: Path, removes: set[Path]) -> Any:
     if path in removes:
         return MISSING
-    if not any(other[: len(path)] == path for other in removes):
-        return value
+    if not isinstance(value, dict) or not any(other[: len(path)] == path for other in removes):
+        return value  # what was a group may be one value by now, and then there is nothing below it
     kept = {key: _without(item, (*path, key), removes) for key, item in value.items()}
     return {key: item for key, item in kept.items() if item is not MISSING} or MISSING
 
