@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
+    from paramstore._async import AsyncTransaction
     from paramstore._backends.base import Backend
     from paramstore._bisect import Found, Trial
     from paramstore._evidence import Evidence
@@ -65,6 +66,16 @@ class Writes:
             dry_run=dry_run,
             force=force,
         )
+
+    def atransaction(self, **words: Any) -> AsyncTransaction:
+        """Return ``transaction`` for ``async with``: neither waiting for the lock nor a commit blocks the event loop.
+
+        It takes what ``transaction`` takes and raises what that raises. Cancelled while it waits, it holds nothing and
+        wrote nothing; a commit that has begun ends before the cancellation is told.
+        """
+        from paramstore._async import AsyncTransaction
+
+        return AsyncTransaction(lambda: self.transaction(**words))
 
     def rollback(
         self,

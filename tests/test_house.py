@@ -24,16 +24,16 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "1 rules": (
         "_constraints", "_doctor", "_doctor_learners", "_doctor_params", "_doctor_report", "_doctor_rhythm", "_environment",
         "_compare", "_evidence", "_exact", "_figures", "_git_message", "_guards", "_history", "_intervals", "_join", "_layers", "_ledger", "_merge", "_outline", "_project", "_project_active",
-        "_project_chain", "_project_grid", "_project_push", "_proposal", "_records", "_rollback", "_rules", "_schema", "_schema_form",
+        "_project_chain", "_project_grid", "_project_push", "_proposal", "_records", "_rollback", "_rules", "_schema", "_schema_form", "_schema_safe",
         "_scorecard", "_stubs", "_stubs_text", "_stubs_types",
     ),
-    "2 disk": ("_attempts", "_files", "_gate", "_git", "_git_head", "_git_lost", "_git_read", "_git_show", "_git_state", "_merge_rules", "_merge_text", "_generation", "_journal", "_lock", "_generated", "_memory", "_scan", "_sidecar", "_yaml", "_yaml_edit"),
+    "2 disk": ("_attempts", "_files", "_gate", "_git", "_git_head", "_git_lost", "_git_read", "_git_show", "_git_state", "_merge_rules", "_merge_text", "_generation", "_journal", "_lock", "_generated", "_memory", "_scan", "_sidecar", "_trust", "_yaml", "_yaml_edit"),
     "3 backends": (
         "_backends", "_backends._commit", "_backends._loader", "_backends._recovery", "_backends._splice", "_backends.base",
         "_backends.local", "_backends.memory",
     ),
     "4 store": (
-        "_bisect", "_blame", "_bound", "_check", "_complaints", "_explain", "_freezing", "_git_commit", "_git_install", "_git_move", "_git_sync", "_git_spare", "_init", "_live", "_live_fields", "_override", "_past", "_plot",
+        "_async", "_bisect", "_blame", "_bound", "_check", "_complaints", "_explain", "_freezing", "_git_commit", "_git_install", "_git_move", "_git_sync", "_git_spare", "_init", "_live", "_live_fields", "_override", "_past", "_plot",
         "_read_counts", "_reads", "_section", "_schema_model", "_schema_source", "_settings", "_sides", "_sources", "_store", "_subscription", "_transaction", "_watch",
         "_writes",
     ),
