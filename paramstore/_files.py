@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import time
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ def digest(raw: bytes) -> str:
 class Content:
     """The bytes of a file and the identity that it had, unchanged, around the read."""
 
-    __slots__ = ("_digest", "identity", "mtime_s", "path", "raw")
+    __slots__ = ("_digest", "identity", "mode", "mtime_s", "path", "raw")
 
     def __init__(self, path: str, raw: bytes, stat: os.stat_result) -> None:
         self.path = path
         self.raw = raw
         self._digest = ""
         self.identity = identity(stat)
+        self.mode = stat.st_mode
         self.mtime_s = stat.st_mtime
 
     @property
@@ -150,8 +152,9 @@ def _copy_mode(fd: int, like: os.stat_result) -> None:
     if (now.st_uid, now.st_gid) != (like.st_uid, like.st_gid):
         try:
             os.fchown(fd, like.st_uid, like.st_gid)
-        except PermissionError:
-            pass  # another member of the group may write here without owning the file
+        except PermissionError:  # another member of the group may write here without owning the file
+            with suppress(PermissionError):  # but the others must be able to read what comes out
+                os.fchown(fd, -1, like.st_gid)
     if (now.st_mode & 0o7777) != (like.st_mode & 0o7777):
         os.fchmod(fd, like.st_mode & 0o7777)
 

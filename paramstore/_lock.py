@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from contextlib import suppress
+from errno import ELOOP
 
 from paramstore._gate import Gate, close, keep
 from paramstore.errors import LockLostError, LockTimeoutError, WriteError
@@ -140,6 +141,10 @@ class WriteLock:
         except OSError as error:
             if isinstance(error, LockTimeoutError):
                 raise
+            if error.errno == ELOOP:
+                error.strerror = (
+                    "it is a symbolic link, and another file must not be locked in its place: remove it"
+                )
             raise WriteError(
                 f"The lock file {self._path} cannot be used: {error.strerror or error}. Nothing was written."
             ) from error

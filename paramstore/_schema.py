@@ -15,6 +15,7 @@ from paramstore._constraints import Constraint, compile_constraint, violation
 from paramstore._exact import as_json, bare, hold_to_type, is_finite, shape, show, type_name
 from paramstore._model import Spec
 from paramstore._schema_form import NAMESPACE, PLAIN, check_form, leaves, place_of, read_schema
+from paramstore._schema_safe import MOST_CHARACTERS, has_pattern, too_long
 from paramstore._state import Dimension, Document
 from paramstore._values import freeze, nearest
 from paramstore.errors import DocumentError, SchemaError
@@ -117,6 +118,10 @@ class Schema:
                     "is not plain data: lists, mappings with text keys, whole text, finite numbers of 64 bits"
                 )
             return value, [f"{name} {rule} ({self.file})"]
+        if type(value) not in (int, float, bool) and too_long(value) and has_pattern(leaf):
+            return value, [
+                f"{name} has a text of more than {MOST_CHARACTERS} characters, which no pattern is held against ({self.file})"
+            ]
         plain = as_json(value)
         errors = (
             ()
@@ -306,9 +311,7 @@ class Schema:
 
     def plain_errors(self, data: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Yield ``(path, message)`` for what any JSON Schema validator, such as an editor's, finds wrong."""
-        from jsonschema import Draft202012Validator
-
-        for error in Draft202012Validator(self._raw).iter_errors(data):
+        for error in _as_an_editor()(self._raw).iter_errors(data):
             yield tuple(error.absolute_path), str(error.message)
 
     def defaults(self) -> dict[str, Any]:
@@ -323,6 +326,21 @@ class Schema:
                 node = node.setdefault(group, {})
             node[name] = leaf["default"]
         return tree
+
+
+def _as_an_editor() -> type[Draft202012Validator]:
+    """Return plain JSON Schema, but for texts so long that a pattern could take too much time."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import ValidationError as Wrong
+    from jsonschema.validators import extend
+
+    def pattern(validator: Any, wanted: str, value: Any, schema: Any) -> Iterator[JsonSchemaError]:
+        if too_long(value):
+            yield Wrong(f"a text of more than {MOST_CHARACTERS} characters, which no pattern is held against")
+        else:
+            yield from Draft202012Validator.VALIDATORS["pattern"](validator, wanted, value, schema) or ()
+
+    return extend(Draft202012Validator, {"pattern": pattern})  # type: ignore[no-any-return, no-untyped-call]
 
 
 def load_schema(namespace: str, raw: bytes, file: str, digest: str) -> Schema:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from paramstore._schema_safe import check_safe
 from paramstore._values import nearest
 from paramstore.errors import SchemaError
 
@@ -65,6 +66,11 @@ def form_errors(raw: Mapping[str, Any], file: str) -> list[SchemaError]:
     misspelt keywords, which JSON Schema passes over in silence: a `maximun` bounds nothing."""
     from jsonschema import Draft202012Validator as Validator
     from jsonschema.exceptions import best_match
+
+    try:
+        check_safe(raw, file)
+    except SchemaError as error:
+        return [error]
 
     def errors(validator: Validator, say: Callable[[JsonSchemaError], str]) -> list[SchemaError]:
         best = [best_match([error]) or error for error in validator.iter_errors(raw)]
@@ -122,7 +128,9 @@ def _meta_validator() -> Draft202012Validator:
 def check_form(raw: Mapping[str, Any], file: str) -> None:
     from jsonschema.exceptions import best_match
 
-    error = best_match(_meta_validator().iter_errors(_unusual(raw)))
+    unusual = _unusual(raw)
+    check_safe(unusual, file)
+    error = best_match(_meta_validator().iter_errors(unusual))
     if error is not None:
         place = "/" + "/".join(map(str, error.absolute_path))
         raise SchemaError(file, _form_problem(error), place=place)

@@ -42,6 +42,7 @@ from paramstore.errors import DocumentError
 __all__ = ["Path", "YamlText", "parse"]
 
 MAX_BYTES = 4 * 1024 * 1024
+MAX_LINE = 128 * 1024  # the parser takes a second for one scalar of the most bytes
 MAX_DEPTH = 32
 TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 MAX_DIGITS = 500  # below the lowest limit that Python lets anyone set for int() and str()
@@ -293,6 +294,9 @@ def guarded(raw: bytes, file: str) -> str:
     """Decode, and refuse what the parser would choke on, be slow on, or quietly accept."""
     if len(raw) > MAX_BYTES:
         raise DocumentError(file, f"{len(raw)} bytes, more than {MAX_BYTES}. Split it into namespaces")
+    longest = max(map(len, raw.split(b"\n"))) if len(raw) > MAX_LINE else 0
+    if longest > MAX_LINE:
+        raise DocumentError(file, f"a line of {longest} bytes, more than {MAX_LINE}. Break it up")
     for mark, name in OTHER_ENCODINGS:
         if raw.startswith(mark):
             raise DocumentError(file, f"encoded as {name}. Save the file as UTF-8")

@@ -61,7 +61,7 @@ class LocalWriter(Memory):
             except FileExistsError:
                 pass  # another process was faster; or it is no directory, which the lock file will say
             except OSError as error:
-                raise refused(error, self._stands(last)) from error
+                raise refused(error, self.stands(last)) from error
         if not tolerant:
             self._refuse_amid_rebase(last)
         gates = backend.path("schemas"), backend.path("params")
@@ -81,7 +81,7 @@ class LocalWriter(Memory):
         if rebasing(self._git_folder):
             raise WriteError(
                 f"A git rebase is under way around {self.backend.root}: finish it (`git rebase --continue`) or abort it "
-                f"(`git rebase --abort`). Nothing was written; revision {self._stands(last)} stands."
+                f"(`git rebase --abort`). Nothing was written; revision {self.stands(last)} stands."
             )
 
     def prepare(self, last: State | None, tolerant: bool = False) -> State:
@@ -93,11 +93,11 @@ class LocalWriter(Memory):
             self.state = self._record_strange(self._load(last, tolerant))
             return self.state
         except OSError as error:
-            raise refused(error, self._stands(last)) from error
+            raise refused(error, self.stands(last)) from error
         except InvalidFileError as error:
-            raise unwritten(error, self._stands(last)) from None
+            raise unwritten(error, self.stands(last)) from None
 
-    def _stands(self, last: State | None) -> int:
+    def stands(self, last: State | None) -> int:
         return last.revision if last is not None else self.position.revision
 
     # -- before the transaction's own work --------------------------------------------------------

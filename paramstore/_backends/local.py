@@ -9,14 +9,14 @@ import os
 import time
 from _thread import allocate_lock
 
-from paramstore import _files
+from paramstore import _files, _trust
 from paramstore._backends._loader import Loader, NeedFiles, Place, apply_records
 from paramstore._clock import SYSTEM
 from paramstore._generation import Generation, Published, create
 from paramstore._journal import START, Journal, Position
 from paramstore._options import Options, is_root
 from paramstore._state import State
-from paramstore.errors import InvalidFileError, JournalError, SchemaError
+from paramstore.errors import InvalidFileError, JournalError, SchemaError, WriteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 RUNTIME = ".paramstore"
 SETTLE_S = 1.0  # how long a first load waits for a save or a commit in flight to end
+# How long any load tries to see all files side by side while others commit all the time. It must be far longer: what was
+# read at different moments may mix two revisions, which is worse than waiting on a machine that has too much to do.
+TOGETHER_S = 30.0
 
 
 class LocalBackend:
@@ -87,6 +90,8 @@ class LocalBackend:
         return self._generation.published() if self._generation is not None else None
 
     def _map_generation(self) -> Generation | None:
+        if _trust.why_not(self.root):
+            return None  # a first load says so; nothing is made or believed in such a place
         try:
             if not os.path.exists(self.generation_path):
                 os.makedirs(self.runtime, exist_ok=True)
@@ -127,10 +132,15 @@ class LocalBackend:
         return State(position.revision, documents, Place(position, place.files), last.problems)
 
     def _load_files(self, last: State | None) -> State:
-        deadline = time.monotonic() + SETTLE_S
+        problem = _trust.why_not(self.root) if last is None else ""
+        if problem:
+            raise InvalidFileError(self.root, problem)
+        begin = time.monotonic()
         while True:
             loader = Loader(self, last)
-            if time.monotonic() > deadline or (not loader.moved and (loader.settled or last is not None)):
+            settled = loader.settled or last is not None
+            patience_s = TOGETHER_S if loader.moved else 0.0 if settled else SETTLE_S
+            if time.monotonic() - begin >= patience_s:
                 return loader.state()
             time.sleep(0.001 if loader.moved else 0.02)
 
@@ -175,11 +185,14 @@ class LocalBackend:
     def read(self, file: str, error: type[InvalidFileError]) -> _files.Content:
         """Return the content of a file named relative to the root, or raise ``error``."""
         try:
-            return _files.read_whole(self.path(file))
+            content = _files.read_whole(self.path(file))
         except FileNotFoundError:
             raise error(file, _missing(file)) from None
         except OSError as problem:
             raise error(file, f"cannot be read: {problem.strerror}") from None
+        if unsafe := _trust.open_to_anyone(self.path(file), content.mode):
+            raise error(file, unsafe)
+        return content
 
     # -- the rest of the protocol -----------------------------------------------------------------
 
@@ -212,6 +225,9 @@ class LocalBackend:
 
         if self._writer is None:
             self._writer = LocalWriter(self)
+        if problem := _trust.why_not(self.root):
+            stands = self._writer.stands(last)
+            raise WriteError(f"{problem}. Nothing was written; revision {stands} stands.")
         session: AbstractContextManager[Session] = self._writer.session(timeout_s, last, tolerant)
         return session
 
