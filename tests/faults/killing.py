@@ -21,6 +21,7 @@ from typing import Any
 
 import plainstore as ps
 import tracer
+from refusals import REFUSALS, Refusal
 from tracer import KILL, Call
 
 import paramstore._backends._commit
@@ -36,21 +37,6 @@ from paramstore.errors import DurabilityUnknownError, ParamstoreError, Validatio
 Act = Callable[[Path], None]
 Files = dict[str, bytes]
 WATCHED = ("params/alpha.yaml", "params/beta.yaml")
-DISK_CALLS = frozenset(
-    [
-        "openat",
-        "write",
-        "pwrite64",
-        "fsync",
-        "ftruncate",
-        "rename",
-        "renameat2",
-        "link",
-        "unlink",
-        "mkdir",
-        "read",
-    ]
-)
 
 
 @dataclass
@@ -233,23 +219,28 @@ class Rig:
             scenario, f"kill at {index} {scenario.calls[index]}", lambda i, _: KILL if i == index else 0
         )
 
-    def fail(self, scenario: Scenario, index: int, code: int, lasting: bool) -> Outcome:
-        """Let call ``index`` fail with ``code``; ``lasting``: and every disk call after it too."""
+    def fail(self, scenario: Scenario, index: int, refusal: Refusal) -> Outcome:
+        """Refuse call ``index``; a lasting refusal refuses those after it too."""
+        call = scenario.calls[index]
+        return self._run(scenario, f"{refusal} {index} {call}", refusal.decide(index), (refusal, call))
 
-        def decide(i: int, call: Call) -> int:
-            again = lasting and i > index and (call.changes or (code == errno.EIO and call.name == "openat"))
-            return code if i == index or again else 0
-
-        how = "from" if lasting else "at"
-        return self._run(scenario, f"{errno.errorcode[code]} {how} {index} {scenario.calls[index]}", decide)
-
-    def _run(self, scenario: Scenario, point: str, decide: tracer.Decide) -> Outcome:
+    def _run(
+        self,
+        scenario: Scenario,
+        point: str,
+        decide: tracer.Decide,
+        refused: tuple[Refusal, Call] | None = None,
+    ) -> Outcome:
         root = self.fresh(scenario)
         outcome = Outcome(scenario.name, point, [])
         try:
             _, status, report = traced(scenario, root, decide)
             if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
                 self._judge_report(scenario, root, report, outcome)
+                if (
+                    refused is not None and not scenario.before
+                ):  # a refusal of the store is recorded where it can be
+                    outcome.problems += refused[0].wronged(refused[1], report.acknowledged, str(report))
             self.judge_crash(scenario, root, outcome)
             self.judge_recovery(scenario, root, report, outcome)
         except AssertionError as error:
@@ -347,18 +338,14 @@ def kill_points(scenario: Scenario, full: bool) -> list[int]:
     return found
 
 
-def fail_points(scenario: Scenario, full: bool) -> list[tuple[int, int, bool]]:
-    """Return (call, errno, lasting) for every call that a disk can refuse."""
-    found = []
-    for index, call in enumerate(scenario.calls):
-        if call.name not in DISK_CALLS or call.name in scenario.always:
-            continue
-        if call.changes:
-            found += [(index, errno.ENOSPC, False), (index, errno.EIO, False), (index, errno.EIO, True)]
-            found += [(index, errno.ENOSPC, True)] if full else []
-        else:
-            found.append((index, errno.EIO, False))
-    return found
+def fail_points(scenario: Scenario) -> list[tuple[int, Refusal]]:
+    """Return (call, refusal) for every call that a disk, or the kernel, can refuse."""
+    return [
+        (index, refusal)
+        for index, call in enumerate(scenario.calls)
+        for refusal in REFUSALS
+        if call.name not in scenario.always and refusal.suits(call)
+    ]
 
 
 def sampled(points: list[Any], share: float, seed: int) -> list[Any]:

@@ -24,7 +24,7 @@ from processes import Shared, running
 from paramstore import ParamStore
 from paramstore.errors import ConflictError
 
-SAVES = 20_000 if os.environ.get("FAULT_SWEEP") == "full" else 2_000
+SAVES = int(os.environ.get("EDITOR_SAVES") or (100_000 if os.environ.get("FAULT_SWEEP") == "full" else 2_000))
 PAUSE_S, REST_S = 0.003, 0.03  # a learner needs some milliseconds to note a save and to write on top of it
 STOP, COMMITS, CONFLICTS = 0, 1, 2
 Save = Callable[[Path, bytes], None]

@@ -20,7 +20,7 @@ AVAILABLE = sys.platform == "linux" and platform.machine() == "x86_64"
 
 _TRACEME, _POKEUSER, _SYSCALL, _SETOPTIONS, _GET_SYSCALL_INFO = 0, 6, 24, 0x4200, 0x420E
 _SYSGOOD, _EXITKILL = 1, 0x100000
-_ORIG_RAX, _RAX = 15 * 8, 10 * 8
+_ORIG_RAX, _RAX, _RDX = 15 * 8, 10 * 8, 12 * 8
 _ENTRY = 1
 
 # number -> name, positions of path arguments, position of the descriptor argument
@@ -121,7 +121,8 @@ class Call:
         return f"{self.name}({', '.join(os.path.basename(path) for path in self.paths)})"
 
 
-KILL = -1  # a decision: die at the entry of this call; a positive number is the errno it fails with
+# a decision: die at the entry of this call, or write half and say so; a positive number is the errno it fails with
+KILL, SHORT = -1, -2
 Decide = Callable[[int, Call], int]
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -170,11 +171,16 @@ def follow(pid: int, root: str, decide: Decide | None = None) -> tuple[list[Call
                     os.kill(pid, signal.SIGKILL)
                     _, status = os.waitpid(pid, 0)
                     return calls, status
-                if forced:
+                if forced == SHORT:
+                    _do(_POKEUSER, pid, _RDX, max(1, args[2] // 2))
+                elif forced:
                     _do(_POKEUSER, pid, _ORIG_RAX, ctypes.c_ulong(-1).value)
             elif pending is not None:
                 (result,) = struct.unpack_from("<q", info.raw, 24)
-                if forced:
+                if forced == SHORT:
+                    _do(_POKEUSER, pid, _RDX, pending.args[2])  # a call leaves this register as it was
+                    pending.data = pending.data[: max(0, result)]
+                elif forced:
                     result = -forced
                     _do(_POKEUSER, pid, _RAX, ctypes.c_ulong(result).value)
                 pending.result, pending.failed = result, -4096 < result < 0

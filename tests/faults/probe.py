@@ -1,0 +1,81 @@
+"""Runs one check of the faults on whatever package comes first on the path; ends with 1 if it reports a violation.
+
+python tests/faults/probe.py kills|refusals|power|random|telling [SCENARIO[: REFUSAL]]
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+
+import killing
+import plainstore as ps
+import random_kills
+from killing import Job, Rig
+
+
+def kills(rig: Rig, name: str) -> list[str]:
+    scenario = next(s for s in killing.scenarios(rig.folder) if s.name == name)
+    rig.learn(scenario)
+    return told([partial(rig.kill, scenario, index) for index in killing.kill_points(scenario, False)])
+
+
+def refusals(rig: Rig, name: str) -> list[str]:
+    name, _, code = name.partition(": ")
+    scenario = next(s for s in killing.scenarios(rig.folder) if s.name == name)
+    rig.learn(scenario)
+    return told(
+        [
+            partial(rig.fail, scenario, index, r)
+            for index, r in killing.fail_points(scenario)
+            if code in str(r)
+        ]
+    )
+
+
+def power(rig: Rig, name: str) -> list[str]:
+    import powerloss
+    import test_power_loss
+
+    scenario = next(s for s in killing.scenarios(rig.folder) if s.name == name)
+    base, root, calls = test_power_loss.record(rig, scenario)
+    worlds = powerloss.all_worlds(base, root, calls)
+    return told([partial(test_power_loss.judge, rig, scenario, world) for world in worlds])
+
+
+def at_random(rig: Rig, name: str) -> list[str]:
+    return random_kills.rounds(rig.folder, int(name or 100), seed=1).problems
+
+
+def told(jobs: list[Job]) -> list[str]:
+    outcomes = killing.sweep(jobs, 2)
+    return [f"{o.scenario}, {o.point}: {problem}" for o in outcomes for problem in o.problems]
+
+
+def telling(rig: Rig, _: str) -> list[str]:
+    import test_random_kills
+
+    return test_random_kills.untold_after_a_kill(rig.folder)
+
+
+CHECKS = {"telling": telling, "kills": kills, "refusals": refusals, "power": power, "random": at_random}
+
+
+def main() -> int:
+    check, name, *_ = (*sys.argv[1:], "")
+    folder: Path = ps.fast_folder()
+    try:
+        problems = CHECKS[check](Rig(folder), name)
+    except AssertionError as error:  # already the undisturbed run breaks a promise
+        problems = [str(error)]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    for problem in problems[:5]:
+        sys.stdout.write(f"violation: {problem}\n")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

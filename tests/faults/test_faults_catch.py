@@ -1,0 +1,172 @@
+"""Each check of the faults reports the bugs it is there for, planted one at a time in a copy of the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tracer
+from mutants import Mutant, planted, run_on
+
+pytestmark = pytest.mark.skipif(not tracer.AVAILABLE, reason="traces system calls of Linux on x86-64")
+
+FILES, COMMIT, RECOVERY = "_files.py", "_backends/_commit.py", "_backends/_recovery.py"
+WRITE_ALL = "            view = view[os.write(fd, view) :]\n"
+
+# a planted bug, and the check with its scenario that must report it
+CAUGHT = [
+    (
+        Mutant(
+            "the new file is not synced",
+            FILES,
+            f"    {WRITE_ALL[4:]}        os.fsync(fd)\n",
+            f"    {WRITE_ALL[4:]}",
+        ),
+        "power",
+        "one file, second commit",
+    ),
+    (
+        Mutant("acknowledged before the line is synced", FILES, "            os.fdatasync(fd)\n", ""),
+        "power",
+        "one file, second commit",
+    ),
+    (
+        Mutant(
+            "acknowledged before the names are synced",
+            COMMIT,
+            "            sync_folders(plan.target for plan in plans)\n        except OSError as error:\n            unknown",
+            "            pass\n        except OSError as error:\n            unknown",
+        ),
+        "power",
+        "one file, second commit",
+    ),
+    (
+        Mutant(
+            "the journal line after the exchange",
+            COMMIT,
+            "            writer.append(entry)\n            try:\n                self._swap(plans)\n",
+            "            try:\n                self._swap(plans)\n                writer.append(entry)\n",
+        ),
+        "kills",
+        "one file",
+    ),
+    (
+        Mutant(
+            "recovery ignores a torn tail",
+            COMMIT,
+            "        backend.journal.repair(self._read_on())\n",
+            "        self._read_on()\n",
+        ),
+        "kills",
+        "torn journal line",
+    ),
+    (
+        Mutant(
+            "written in place",
+            FILES,
+            "    expected = os.stat(new).st_ino\n    try:\n        exchange_names(new, target)\n",
+            '    expected = os.stat(new).st_ino\n    if holds(target, base):\n        with open(new, "rb") as a, open(target, "wb") as b:\n'
+            "            b.write(a.read())\n        return True\n    try:\n        exchange_names(new, target)\n",
+        ),
+        "kills",
+        "one file",
+    ),
+    (
+        Mutant(
+            "recovery leaves a file out",
+            RECOVERY,
+            "    for file in missing:\n        _files.swap_in(",
+            "    for file in missing[1:]:\n        _files.swap_in(",
+        ),
+        "kills",
+        "between two exchanges",
+    ),
+    (
+        Mutant(
+            "a save in between is overwritten",
+            FILES,
+            "    if holds(new, base):\n        return True\n",
+            "    return True\n",
+        ),
+        "kills",
+        "someone saves in between",
+    ),
+    (
+        Mutant(
+            "half a journal line passes",
+            FILES,
+            "                view = view[os.write(fd, view) :]\n            os.fdatasync(fd)\n",
+            "                os.write(fd, view)\n                break\n            os.fdatasync(fd)\n",
+        ),
+        "refusals",
+        "one file, second commit: half",
+    ),
+    (
+        Mutant(
+            "half a new file passes",
+            FILES,
+            f"    {WRITE_ALL[4:]}        os.fsync(fd)\n",
+            "            os.write(fd, view)\n            break\n        os.fsync(fd)\n",
+        ),
+        "refusals",
+        "one file, second commit: half",
+    ),
+    (
+        Mutant(
+            "an interrupted sync is not tried again",
+            FILES,
+            f"    {WRITE_ALL[4:]}        os.fsync(fd)\n",
+            f"    {WRITE_ALL[4:]}        if _libc().fsync(fd) != 0:\n            raise OSError(errno.EIO, path)\n",
+        ),
+        "refusals",
+        "one file, second commit: EINTR at",
+    ),
+    (
+        Mutant(
+            "a refused sync is passed over", COMMIT, "            unknown = error\n", "            pass\n"
+        ),
+        "refusals",
+        "one file, second commit: EIO at",
+    ),
+    (
+        Mutant(
+            "the lock is not held",
+            "_lock.py",
+            '            if not self._in_process.gate.enter(deadline - time.monotonic()):\n                raise self._timed_out("another '
+            'process")\n            self._lock_file(deadline)\n',
+            "            self._file = keep(self._open_file())\n",
+        ),
+        "random",
+        "60",
+    ),
+    (
+        Mutant(
+            "nobody finishes what a dead writer began",
+            COMMIT,
+            "        if self.last is not None and not published and not recover(self, self.last):\n",
+            "        if False:\n",
+        ),
+        "kills",
+        "between two exchanges",
+    ),
+    (
+        Mutant(
+            "one reader is not told after a dead publisher",
+            "_generation.py",
+            'b"\\1" * (last.index + 1), _HEADER)',
+            'b"\\1", _HEADER + last.index)',
+        ),
+        "telling",
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("bug", "check", "name"), CAUGHT, ids=[bug.name.replace(" ", "-") for bug, *_ in CAUGHT]
+)
+def test_a_planted_bug_is_caught(bug: Mutant, check: str, name: str, tmp_path: Path) -> None:
+    probe = str(Path(__file__).with_name("probe.py"))
+    done = run_on(planted(tmp_path, bug), probe, check, name)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.startswith("violation: "), done.stdout + done.stderr
