@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Literal
 
 from paramstore import _environment, _files, _git_install, _records, _yaml
-from paramstore._backends._commit import temporary_name
+from paramstore._backends._unfinished import temporary_name
 from paramstore._backends.local import RUNTIME, LocalBackend
 from paramstore._history import changes_between, flatten, replay, shaped
 from paramstore._init import create, values_text

@@ -17,6 +17,7 @@ from paramstore import _attempts, _files, _generation, _records, _yaml
 from paramstore._backends._loader import Loader, Place
 from paramstore._backends._recovery import leftovers, recover
 from paramstore._backends._splice import splice
+from paramstore._backends._unfinished import temporary_name
 from paramstore._backends.base import Draft
 from paramstore._clock import utc_text
 from paramstore._git_state import git_folder, rebasing
@@ -469,12 +470,6 @@ def cut_off(revision: int, error: OSError) -> DurabilityUnknownError:
         f"({error.strerror}). The next transaction finishes or undoes all of it. Check the disk first.",
         applied=False,
     )
-
-
-def temporary_name(target: str, entry_id: str) -> str:
-    """Return the hidden name beside ``target`` under which entry ``entry_id`` prepares its bytes."""
-    folder, name = os.path.split(target)
-    return os.path.join(folder, f".{name}.{entry_id}.tmp")
 
 
 def sync_folders(targets: Iterable[str]) -> None:

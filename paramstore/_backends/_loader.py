@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from paramstore._backends._unfinished import Unfinished
     from paramstore._backends.local import LocalBackend
 
     Contents = tuple[_files.Content, _files.Content]
@@ -76,7 +77,7 @@ class Loader:
         if moved and self._bring_together(digests, moved):
             self.moved = False
         else:
-            self._settle_last_record(digests)
+            self._settle_last_record(contents)
         if self.settled and not self.moved and not self.errors and (self._parsed or self._news):
             self._save_sidecar()
 
@@ -195,10 +196,7 @@ class Loader:
                 if name in self.last.documents:
                     found[name] = self.last.documents[name]
                 continue
-            try:
-                found[name] = self._parse(name, *pair)
-            except InvalidFileError as error:
-                self.errors[error.file] = error
+            self._take(name, pair[0], pair[1].raw, pair[1].digest, found)
         return found
 
     def _unsettled(self, pairs: Iterable[Contents], records: Iterable[Mapping[str, Any]]) -> list[Contents]:
@@ -216,37 +214,47 @@ class Loader:
         file open for writing; everyone else waits until the bytes have been quiet for a while."""
         return content.is_quiet() or (self._locked and _files.nobody_writes(content))
 
-    def _parse(self, name: str, schema_content: _files.Content, content: _files.Content) -> Document:
+    def _take(
+        self, name: str, schema: _files.Content, raw: bytes, digest: str, found: dict[str, Document]
+    ) -> None:
+        """Parse the bytes of a values file into ``found``, or note why they cannot be used."""
         from paramstore import _yaml
 
-        schema = self.backend.compiled(name, schema_content)
         file = self.backend.values_file(name)
-        document = schema.document(_yaml.parse(content.raw, file).data, file, content.digest)
-        self._parsed += 1
-        return document
+        try:
+            compiled = self.backend.compiled(name, schema)
+            found[name] = compiled.document(_yaml.parse(raw, file).data, file, digest)
+            self._parsed += 1
+        except InvalidFileError as error:
+            self.errors[error.file] = error
 
-    def _settle_last_record(self, digests: Mapping[str, str]) -> None:
+    def _settle_last_record(self, contents: Mapping[str, Contents]) -> None:
         """Look whether the last commit is in place, and whether all of it is.
 
         Not at all: it is in flight or its writer died, and its revision does not stand; or it was published,
-        and someone has put the old values back since. Partly (several files): not settled; if it stays so,
-        finish it in memory as recovery will on disk.
+        and someone has put the old values back since. Partly (several files), or over someone's save: not settled;
+        if it stays so, do in memory what recovery will do on disk.
         """
-        if not self._tail or self._locked:  # a writer has recovered before it loads
+        if not self._tail or self._locked or self._is_published():  # a writer has recovered before it loads
             return
-        files = self._tail[-1]["files"]
-        now = {file: digests.get(namespace_of(file)) for file in files}
-        old = [file for file, sums in files.items() if now[file] == sums["before"] != sums["after"]]
-        if old and len(old) == len(files):
-            if not self._is_published():
+        from paramstore._backends._unfinished import Unfinished, to_exchange
+
+        record = self._tail[-1]
+        seen = {self.backend.values_file(name): (v.raw, v.digest) for name, (_, v) in contents.items()}
+        files = [
+            Unfinished(_files.resolve(self.backend.path(file)), file, record, seen.get(file, (b"", None)))
+            for file in record["files"]
+        ]
+        if not any(file.done for file in files):
+            if files:
                 self.journal = self._before_last_record()
-        elif (
-            old
-            and not self._is_published()
-            and all(now[file] in (sums["before"], sums["after"]) for file, sums in files.items())
-        ):
+            return
+        to_do = to_exchange(files)
+        if to_do or not all(file.done for file in files):
+            self.moved = self.moved or any(_has_moved(values) for _, values in contents.values())
+        if to_do and not self.moved:
             self.settled = False
-            self._finish_in_memory()
+            self._recover_in_memory(to_do, contents)
 
     def _bring_together(self, digests: Mapping[str, str], moved: set[str]) -> bool:
         """Bring documents that were read at different moments to what stood at the end of the journal.
@@ -305,17 +313,20 @@ class Loader:
             return Position(self.journal.segment, 0, revision)
         return Position(start.segment, start.offset, revision, start.crc, start.counted)
 
-    def _finish_in_memory(self) -> None:
+    def _recover_in_memory(self, to_do: list[Unfinished], contents: Mapping[str, Contents]) -> None:
         if self.last is not None:
             before = self.last.documents
             self.documents = {name: before.get(name, document) for name, document in self.documents.items()}
             self.journal = self.last.position.journal
             self.files = dict.fromkeys(self.files)  # look again
             return
-        try:
-            self.documents = apply_records(self.documents, self._tail[-1:])
-        except NeedFiles:
-            pass  # a container changed: the files as they are must do until a writer recovers
+        for file in to_do:
+            name = namespace_of(file.file)
+            if name in contents:  # else it is told that it cannot be read
+                self.files[file.file] = None  # look again
+                self._take(name, contents[name][0], file.spare_raw, file.spare or "", self.documents)
+        if any(file.done for file in to_do):  # it comes out again
+            self.journal = self._before_last_record()
 
     def _save_sidecar(self) -> None:
         documents = {name: _plain_document(document) for name, document in self.documents.items()}

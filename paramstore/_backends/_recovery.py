@@ -21,6 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from paramstore import _files
+from paramstore._backends._unfinished import Unfinished, look, temporary_name, to_exchange
 from paramstore._journal import START
 from paramstore._records import SAID
 
@@ -31,31 +32,6 @@ if TYPE_CHECKING:
 RUNTIME_REST_S = 60.0  # nobody takes that long to write a file of a few kilobytes
 
 
-class _File:
-    """One file of the last record: where its name and its temporary name stand now."""
-
-    def __init__(self, writer: LocalWriter, file: str, sums: Mapping[str, Any], entry_id: str) -> None:
-        from paramstore._backends._commit import temporary_name
-
-        self.target = _files.resolve(writer.backend.path(file))
-        self.temporary = temporary_name(self.target, entry_id)
-        self.before, self.after = sums["before"], sums["after"]
-        _files.complete_swap(self.temporary)
-        self.raw, self.now = _look(self.target)
-        self.spare_raw, self.spare = _look(self.temporary)
-
-    @property
-    def done(self) -> bool:
-        """The new bytes had their name: they still have it, or the old ones are where they were put."""
-        if self.now == self.after:
-            return True
-        return bool(self.now != self.before and self.spare != self.after)
-
-    @property
-    def displaced_save(self) -> bool:
-        return self.now == self.after and self.spare not in (None, self.before, self.after)
-
-
 def recover(writer: LocalWriter, record: Mapping[str, Any]) -> bool:
     """Finish or undo ``record``, the journal's last. Tells whether it stands."""
     from paramstore._backends._commit import sync_folders
@@ -63,33 +39,21 @@ def recover(writer: LocalWriter, record: Mapping[str, Any]) -> bool:
     if record["kind"] in ("external", "merge") or SAID in record:
         writer.publish()  # what git brought, nobody has announced
         return True  # written when the files stood already, or by a writer on another machine
-    files = [_File(writer, file, sums, record["id"]) for file, sums in record["files"].items()]
-    if any(file.displaced_save for file in files):
-        _undo(files)
-    elif any(file.done for file in files):
-        _finish(files)
+    for file in to_exchange(files := _files_of(writer, record)):
+        _files.swap_in(file.temporary, file.target, file.raw)
     sync_folders(file.target for file in files)
-    files = [_File(writer, file, sums, record["id"]) for file, sums in record["files"].items()]
-    stands = all(file.done for file in files)
+    stands = all(file.done for file in _files_of(writer, record))
     if not stands:
         writer.abort(record, "the writer died before the values were in place")
     writer.publish()
     return stands
 
 
-def _finish(files: list[_File]) -> None:
-    missing = [file for file in files if not file.done]
-    if any(file.spare != file.after or file.now != file.before for file in missing):
-        _undo(files)
-        return
-    for file in missing:
-        _files.swap_in(file.temporary, file.target, file.raw)
-
-
-def _undo(files: list[_File]) -> None:
-    for file in files:
-        if file.now == file.after and file.spare is not None:
-            _files.swap_in(file.temporary, file.target, file.raw)
+def _files_of(writer: LocalWriter, record: Mapping[str, Any]) -> list[Unfinished]:
+    targets = {file: _files.resolve(writer.backend.path(file)) for file in record["files"]}
+    for target in targets.values():
+        _files.complete_swap(temporary_name(target, record["id"]))
+    return [Unfinished(target, file, record, look(target)) for file, target in targets.items()]
 
 
 def leftovers(writer: LocalWriter) -> None:
@@ -99,11 +63,11 @@ def leftovers(writer: LocalWriter) -> None:
     found = [path for target in targets for path in _temporaries(target)]
     if not found:
         return
-    known = {_look(target)[1] for target in targets}
+    known = {look(target)[1] for target in targets}
     for record in writer.backend.journal.lines(START)[0]:  # what was aborted is known as well
         known |= {digest for sums in record["files"].values() for digest in sums.values()}
     for path in found:
-        raw, digest = _look(path)
+        raw, digest = look(path)
         if not raw or digest in known:
             os.unlink(path)
         else:
@@ -132,11 +96,3 @@ def _sweep_runtime(folder: str) -> None:
                 with suppress(OSError):
                     if time.time() - os.stat(path).st_mtime > RUNTIME_REST_S:
                         os.unlink(path)
-
-
-def _look(path: str) -> tuple[bytes, str | None]:
-    try:
-        content = _files.read_whole(path)
-    except FileNotFoundError:
-        return b"", None
-    return content.raw, content.digest

@@ -1,0 +1,73 @@
+"""How far the commit of a journal entry came, as its files and its temporary files tell. Reads only.
+
+Recovery does on disk what this says, and a reader that comes before it does the same in memory: so both see all of a
+commit or nothing of it, also where a person has saved one of its files since its writer died.
+"""
+
+from __future__ import annotations
+
+import os
+
+from paramstore import _files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+
+def temporary_name(target: str, entry_id: str) -> str:
+    """Return where the bytes of ``target`` wait for their name, and where the displaced ones go. The id of the
+    entry is in it, so that recovery finds exactly the files of a commit that was cut off."""
+    folder, base = os.path.split(target)
+    return os.path.join(folder, f".{base}.{entry_id}.tmp")
+
+
+class Unfinished:
+    """One file of an entry: hashes ``now`` of its name and ``spare`` of its temporary name, ``None`` without a file."""
+
+    __slots__ = ("after", "before", "file", "now", "raw", "spare", "spare_raw", "target", "temporary")
+
+    def __init__(
+        self, target: str, file: str, record: Mapping[str, Any], seen: tuple[bytes, str | None]
+    ) -> None:
+        self.file, self.target, (self.raw, self.now) = file, target, seen
+        self.temporary = temporary_name(target, record["id"])
+        self.before, self.after = record["files"][file]["before"], record["files"][file]["after"]
+        self.spare_raw, self.spare = look(self.temporary)
+        if self.spare is None:  # cut off before the last step where names cannot be exchanged
+            self.spare_raw, self.spare = look(self.temporary + ".old")
+
+    @property
+    def done(self) -> bool:
+        """The new bytes had their name: they still have it, or the old ones are where they were put."""
+        if self.now == self.after:
+            return True
+        return bool(self.now != self.before and self.spare != self.after)
+
+    @property
+    def displaced_save(self) -> bool:
+        return self.now == self.after and self.spare not in (None, self.before, self.after)
+
+
+def to_exchange(files: Sequence[Unfinished]) -> list[Unfinished]:
+    """Return the files that must change place with their temporary files for all or nothing to stand.
+
+    The rest goes in if nobody has saved a file that the writer had not come to; else what is in comes out again.
+    """
+    missing = [file for file in files if not file.done]
+    if len(missing) == len(files):
+        return []
+    saved = any(file.displaced_save for file in files)
+    if not saved and all(file.spare == file.after and file.now == file.before for file in missing):
+        return missing
+    return [file for file in files if file.now == file.after and file.spare is not None]
+
+
+def look(path: str) -> tuple[bytes, str | None]:
+    """Return the bytes of a file and their hash, ``None`` without one."""
+    try:
+        content = _files.read_whole(path)
+    except FileNotFoundError:
+        return b"", None
+    return content.raw, content.digest
