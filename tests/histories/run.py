@@ -18,8 +18,8 @@ from workers import fresh_store, work
 
 
 def run(operations: int, seed: int) -> tuple[Verdict, dict[str, object]]:
-    """Run the processes on a store in memory, and judge what they recorded."""
-    folder = ps.fast_folder()
+    """Run the processes on a store in memory, and judge what they recorded. What was wrong is kept, and said where."""
+    folder, kept = ps.fast_folder(), True
     try:
         history = folder / "history"
         history.mkdir()
@@ -27,10 +27,14 @@ def run(operations: int, seed: int) -> tuple[Verdict, dict[str, object]]:
         figures = work(root, history, operations, seed)
         begun = time.monotonic()
         verdict = judge(root, history)
+        kept = bool(verdict.count)
         return verdict, {**figures, "revisions": verdict.revisions, "violations": verdict.count, "seed": seed,
                          "check_s": round(time.monotonic() - begun, 1)}  # fmt: skip
     finally:
-        shutil.rmtree(folder)
+        if kept:
+            sys.stderr.write(f"The store and the histories are kept in {folder}.\n")
+        else:
+            shutil.rmtree(folder)
 
 
 def judge(root: Path, history: Path) -> Verdict:
