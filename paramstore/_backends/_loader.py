@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from paramstore._backends._unfinished import Unfinished
     from paramstore._backends.local import LocalBackend
 
     Contents = tuple[_files.Content, _files.Content]
@@ -46,9 +45,9 @@ class Place:
 
 
 class Loader:
-    """Reads everything once. ``settled`` is false while a save or a commit is in the middle, ``moved`` is
-    true when a file was replaced meanwhile and the journal could not tell how to bring what was read
-    together: it may never have stood side by side.
+    """Reads everything once. ``settled`` is false while a save is in the middle, and ``sure`` while besides the journal
+    does not tell what stands instead; ``moved`` is true when a file was replaced meanwhile and the journal
+    could not tell how to bring what was read together: it may never have stood side by side.
 
     Files are read before the journal: then whatever a commit has put in place is announced. What the
     generation file said, and where the journal is followed from, is asked even before that.
@@ -57,19 +56,23 @@ class Loader:
     def __init__(self, backend: LocalBackend, last: State | None, locked: bool = False) -> None:
         self.backend = backend
         self.last = last
-        self.settled = True
+        self.settled = self.sure = True
+        self._partial = False
         self._locked = locked
         self.files: dict[str, _files.Identity | None] = {}
         self.errors: dict[str, InvalidFileError] = {}
         self._parsed = 0
         self._news = False
         self._tail: list[dict[str, Any]] = []
+        self._seen: list[dict[str, Any]] = []  # without a last one that is not in place
+        self._strange: list[str] = []  # namespaces of which the file must rest before it is believed
         self._known: dict[tuple[str, str, str], Document] = {}
         self._believed: Mapping[str, Document] = {}
         self._published = backend.published()
         self._start = self._bookmark()
         contents = self._read_all()
         self.journal = self._read_journal()
+        self._seen = self._tail
         moved = {name for name, pair in contents.items() if any(map(_has_moved, pair))}
         self.moved = bool(moved)
         self.documents = self._documents(contents)
@@ -78,7 +81,8 @@ class Loader:
             self.moved = False
         else:
             self._settle_last_record(contents)
-        if self.settled and not self.moved and not self.errors and (self._parsed or self._news):
+        rough = self.moved or self._partial or self.errors
+        if self.settled and not rough and (self._parsed or self._news):
             self._save_sidecar()
 
     def state(self, tolerant: bool = False) -> State:
@@ -86,9 +90,9 @@ class Loader:
 
         Raises ``InvalidFileError`` when there is a namespace without any good document, unless ``tolerant``.
         """
-        before = self.last.documents if self.last is not None else {}
-        failed = {namespace_of(file) for file in self.errors}
-        kept = {name: before[name] for name in failed if name in before}
+        kept: dict[str, Document] = {}
+        for file in self.errors:
+            self._keep(namespace_of(file), kept)
         if self.last is None and self.errors and not tolerant:
             raise _all_in_one(list(self.errors.values()))
         documents = {**kept, **self.documents}
@@ -193,11 +197,26 @@ class Loader:
         for name, pair in unknown.items():
             if not self.settled and self.last is not None and pair in strange:
                 self.files[self.backend.values_file(name)] = None  # look again
-                if name in self.last.documents:
-                    found[name] = self.last.documents[name]
+                self._strange.append(name)
+                self._keep(name, found)
                 continue
             self._take(name, pair[0], pair[1].raw, pair[1].digest, found)
         return found
+
+    def _keep(self, name: str, found: dict[str, Document]) -> None:
+        """Put what commits have made of a namespace whose own file cannot be believed now into ``found``, if there ever
+        was one. Not merely what was last read: what was acknowledged since would be missing."""
+        if self.last is None:
+            return
+        try:
+            if name in self._believed:
+                found[name] = _forward(self._believed[name], self._seen)
+                return
+        except NeedFiles:
+            pass
+        self.sure = False
+        if name in self.last.documents:
+            found[name] = self.last.documents[name]
 
     def _unsettled(self, pairs: Iterable[Contents], records: Iterable[Mapping[str, Any]]) -> list[Contents]:
         """Return the pairs that may be half of a save: values that no record announces and that have not
@@ -229,15 +248,13 @@ class Loader:
             self.errors[error.file] = error
 
     def _settle_last_record(self, contents: Mapping[str, Contents]) -> None:
-        """Look whether the last commit is in place, and whether all of it is.
+        """Look whether the last commit is in place, all of it, and else take the files as they are without it.
 
-        Not at all: it is in flight or its writer died, and its revision does not stand; or it was published,
-        and someone has put the old values back since. Partly (several files), or over someone's save: not settled;
-        if it stays so, do in memory what recovery will do on disk.
+        A commit that was published stands, whatever someone has put back since. Else it is in flight or its writer died.
         """
         if not self._tail or self._locked or self._is_published():  # a writer has recovered before it loads
             return
-        from paramstore._backends._unfinished import Unfinished, to_exchange
+        from paramstore._backends._unfinished import Unfinished, as_read
 
         record = self._tail[-1]
         seen = {self.backend.values_file(name): (v.raw, v.digest) for name, (_, v) in contents.items()}
@@ -245,16 +262,20 @@ class Loader:
             Unfinished(_files.resolve(self.backend.path(file)), file, record, seen.get(file, (b"", None)))
             for file in record["files"]
         ]
-        if not any(file.done for file in files):
-            if files:
-                self.journal = self._before_last_record()
-            return
-        to_do = to_exchange(files)
-        if to_do or not all(file.done for file in files):
+        stands, instead = as_read(files)
+        whole = all(file.done for file in files) or not any(file.done for file in files)
+        if instead or not whole:  # the writer may have gone on since the files were read: then look again
             self.moved = self.moved or any(_has_moved(values) for _, values in contents.values())
-        if to_do and not self.moved:
-            self.settled = False
-            self._recover_in_memory(to_do, contents)
+        if files and (instead or not stands):
+            self._seen = self._tail if stands else self._tail[:-1]
+            self.journal = self._before_last_record(record["revision"] - (not stands))
+        for name in self._strange:
+            self._keep(name, self.documents)
+        for file in instead:
+            name = namespace_of(file.file)
+            if name in contents:  # else it is told that it cannot be read
+                self._partial, self.files[file.file] = True, None  # look again
+                self._take(name, contents[name][0], file.spare_raw, file.spare or "", self.documents)
 
     def _bring_together(self, digests: Mapping[str, str], moved: set[str]) -> bool:
         """Bring documents that were read at different moments to what stood at the end of the journal.
@@ -298,35 +319,21 @@ class Loader:
             return None
         if not published and any(namespace_of(file) in moved for file in last):
             return None  # in flight, and what was read of it may be older
-        return (self._tail, self.journal) if in_place else (self._tail[:-1], self._before_last_record())
+        if in_place:
+            return self._tail, self.journal
+        return self._tail[:-1], self._before_last_record(self._tail[-1]["revision"] - 1)
 
     def _is_published(self) -> bool:
         said, end = self._published, self.journal
         return said is not None and (said.segment, said.offset) == (end.segment, end.offset)
 
-    def _before_last_record(self) -> Position:
-        """Return a place from which the last record will be read again, once it is announced. Bookmarking its
-        end would make its bytes those of a stranger, which have to rest before they are believed."""
-        revision = self._tail[-1]["revision"] - 1
+    def _before_last_record(self, revision: int) -> Position:
+        """Return a place from which the last record will be read again, once it is announced, and judged until then.
+        Bookmarking its end would make its bytes those of a stranger, which have to rest before they are believed."""
         start = self.last.position.journal if self.last is not None else START
         if start.offset == 0 or not self.backend.journal.holds(start):
             return Position(self.journal.segment, 0, revision)
         return Position(start.segment, start.offset, revision, start.crc, start.counted)
-
-    def _recover_in_memory(self, to_do: list[Unfinished], contents: Mapping[str, Contents]) -> None:
-        if self.last is not None:
-            before = self.last.documents
-            self.documents = {name: before.get(name, document) for name, document in self.documents.items()}
-            self.journal = self.last.position.journal
-            self.files = dict.fromkeys(self.files)  # look again
-            return
-        for file in to_do:
-            name = namespace_of(file.file)
-            if name in contents:  # else it is told that it cannot be read
-                self.files[file.file] = None  # look again
-                self._take(name, contents[name][0], file.spare_raw, file.spare or "", self.documents)
-        if any(file.done for file in to_do):  # it comes out again
-            self.journal = self._before_last_record()
 
     def _save_sidecar(self) -> None:
         documents = {name: _plain_document(document) for name, document in self.documents.items()}

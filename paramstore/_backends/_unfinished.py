@@ -1,7 +1,7 @@
 """How far the commit of a journal entry came, as its files and its temporary files tell. Reads only.
 
-Recovery does on disk what this says, and a reader that comes before it does the same in memory: so both see all of a
-commit or nothing of it, also where a person has saved one of its files since its writer died.
+Recovery and a reader that comes before it ask the same rules: so both see all of a commit or nothing of it, also where a
+person has saved one of its files since its writer died.
 """
 
 from __future__ import annotations
@@ -62,6 +62,24 @@ def to_exchange(files: Sequence[Unfinished]) -> list[Unfinished]:
     if not saved and all(file.spare == file.after and file.now == file.before for file in missing):
         return missing
     return [file for file in files if file.now == file.after and file.spare is not None]
+
+
+def as_read(files: Sequence[Unfinished]) -> tuple[bool, list[Unfinished]]:
+    """Tell a reader whether the entry counts, and which files to take from under their temporary names for that.
+
+    A commit that is in flight, or was cut off, counts for nothing until all of it is in. Where someone has saved one of its
+    files since, only recovery's way leads to all or nothing, so it is taken at once.
+    """
+    done = [file for file in files if file.done]
+    saved = [file for file in files if file.displaced_save or file.now not in (file.before, file.after)]
+    if not done or (len(done) == len(files) and not any(file.displaced_save for file in saved)):
+        return bool(done), []
+    if not saved and all(
+        file.spare == file.before for file in done
+    ):  # else the old bytes are nowhere to be read
+        return False, [file for file in done if file.spare == file.before]
+    to_do = to_exchange(files)
+    return bool(to_do) and not any(file.done for file in to_do), to_do
 
 
 def look(path: str) -> tuple[bytes, str | None]:

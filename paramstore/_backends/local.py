@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from paramstore._schema import Schema
 
 RUNTIME = ".paramstore"
-SETTLE_S = 1.0  # how long a first load waits for a save or a commit in flight to end
+SETTLE_S = 1.0  # how long a load waits for a save in flight to end where nothing else tells what stands
 # How long any load tries to see all files side by side while others commit all the time. It must be far longer: what was
 # read at different moments may mix two revisions, which is worse than waiting on a machine that has too much to do.
 TOGETHER_S = 30.0
@@ -138,7 +138,7 @@ class LocalBackend:
         begin = time.monotonic()
         while True:
             loader = Loader(self, last)
-            settled = loader.settled or last is not None
+            settled = loader.settled or (last is not None and loader.sure)
             patience_s = TOGETHER_S if loader.moved else 0.0 if settled else SETTLE_S
             if time.monotonic() - begin >= patience_s:
                 return loader.state()

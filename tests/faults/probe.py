@@ -1,6 +1,6 @@
 """Runs one check of the faults on whatever package comes first on the path; ends with 1 if it reports a violation.
 
-python tests/faults/probe.py kills|refusals|power|random|telling [SCENARIO[: REFUSAL]]
+python tests/faults/probe.py kills|refusals|power|random|telling|amid [SCENARIO[: REFUSAL]]
 """
 
 from __future__ import annotations
@@ -60,7 +60,31 @@ def telling(rig: Rig, _: str) -> list[str]:
     return test_random_kills.untold_after_a_kill(rig.folder)
 
 
-CHECKS = {"telling": telling, "kills": kills, "refusals": refusals, "power": power, "random": at_random}
+def amid(rig: Rig, _: str) -> list[str]:
+    import test_saved_amid as t
+
+    found = []
+    for number in range(3):
+        for check in (
+            partial(t.test_readers_see_all_or_nothing_beside_a_save, exchanges=number, edited="alpha"),
+            partial(t.test_what_is_in_flight_hides_nothing_that_was_acknowledged, exchanges=number),
+            partial(t.test_a_save_that_is_not_believed_hides_nothing_that_was_acknowledged, saved=t.EDITED),
+        ):
+            try:
+                check(rig.folder / f"amid-{number}-{check.func.__name__}")
+            except AssertionError as error:
+                found.append(f"{check.func.__name__}: {error}")
+    return found
+
+
+CHECKS = {
+    "amid": amid,
+    "telling": telling,
+    "kills": kills,
+    "refusals": refusals,
+    "power": power,
+    "random": at_random,
+}
 
 
 def main() -> int:

@@ -75,8 +75,8 @@ CAUGHT = [
         Mutant(
             "recovery leaves a file out",
             RECOVERY,
-            "    for file in missing:\n        _files.swap_in(",
-            "    for file in missing[1:]:\n        _files.swap_in(",
+            "    for file in to_exchange(files := _files_of(writer, record)):",
+            "    for file in to_exchange(files := _files_of(writer, record))[1:]:",
         ),
         "kills",
         "between two exchanges",
@@ -157,6 +157,26 @@ CAUGHT = [
             'b"\\1", _HEADER + last.index)',
         ),
         "telling",
+        "",
+    ),
+    (
+        Mutant(
+            "a reader takes half of a commit",
+            "_backends/_unfinished.py",
+            "        return False, [file for file in done if file.spare == file.before]\n",
+            "        return False, []\n",
+        ),
+        "amid",
+        "",
+    ),
+    (
+        Mutant(
+            "a save makes a reader forget commits",
+            "_backends/_loader.py",
+            "                found[name] = _forward(self._believed[name], self._seen)\n",
+            "                found[name] = self.last.documents[name]\n",
+        ),
+        "amid",
         "",
     ),
 ]

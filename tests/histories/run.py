@@ -17,9 +17,9 @@ from checker import Verdict, check, read_journal, read_operations
 from workers import fresh_store, work
 
 
-def run(operations: int, seed: int) -> tuple[Verdict, dict[str, object]]:
-    """Run the processes on a store in memory, and judge what they recorded. What was wrong is kept, and said where."""
-    folder, kept = ps.fast_folder(), True
+def run(operations: int, seed: int, keep: bool = False) -> tuple[Verdict, dict[str, object]]:
+    """Run the processes on a store in memory, and judge what they recorded. ``keep`` what was wrong."""
+    folder, kept = ps.fast_folder(), keep
     try:
         history = folder / "history"
         history.mkdir()
@@ -27,7 +27,7 @@ def run(operations: int, seed: int) -> tuple[Verdict, dict[str, object]]:
         figures = work(root, history, operations, seed)
         begun = time.monotonic()
         verdict = judge(root, history)
-        kept = bool(verdict.count)
+        kept = keep and bool(verdict.count)
         return verdict, {**figures, "revisions": verdict.revisions, "violations": verdict.count, "seed": seed,
                          "check_s": round(time.monotonic() - begun, 1)}  # fmt: skip
     finally:
@@ -45,8 +45,11 @@ def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--operations", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the store and the histories if something is wrong"
+    )
     asked = parser.parse_args(words)
-    verdict, figures = run(asked.operations, asked.seed)
+    verdict, figures = run(asked.operations, asked.seed, asked.keep)
     for rule, text in verdict.violations:
         sys.stdout.write(f"{rule}: {text} (seed {asked.seed})\n")
     sys.stdout.write(json.dumps(figures) + "\n")
