@@ -86,7 +86,7 @@ class LocalBackend:
     def published(self) -> Published | None:
         """Return what the last publisher said, if there is a generation file that tells."""
         if self._generation is None or not self._generation.is_current():
-            self._generation = self._map_generation()
+            self._generation, self._index = self._map_generation(), 0
         return self._generation.published() if self._generation is not None else None
 
     def _map_generation(self) -> Generation | None:

@@ -15,6 +15,8 @@ from figures import figure
 from processes import Shared, running
 
 from paramstore import ParamStore, _generation
+from paramstore._backends.local import LocalBackend
+from paramstore._options import Options
 
 pytestmark = pytest.mark.alone
 
@@ -123,6 +125,22 @@ def test_the_real_file_is_used_up_in_passing(root: Path) -> None:
         _generation.publish(path, last.revision, last.segment, last.offset)
     set_count(root, 2)
     assert store.get("alpha.count") == 2
+
+
+def test_the_place_in_a_file_is_not_carried_over_to_the_next(root: Path) -> None:
+    """Of a new file that a publisher is just writing to, a reader knows nothing: it must ask again."""
+    backend, path = LocalBackend(str(root), Options()), root / ".paramstore" / "generation"
+    for revision in range(2, 9):
+        _generation.publish(str(path), revision, 1, 100 * revision)
+    assert not backend.signal()
+    path.unlink()
+    for revision in (9, 10):
+        _generation.publish(str(path), revision, 1, 100 * revision)
+    with path.open("r+b") as file:
+        file.seek(12)
+        file.write(b"\xff")
+    assert backend.published() is None
+    assert backend.signal()
 
 
 def test_the_folder_is_deleted_at_any_moment_while_all_run(root: Path) -> None:
