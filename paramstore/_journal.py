@@ -177,6 +177,25 @@ class Journal:
                     block *= 8
         return START, None
 
+    def before(self, record: dict[str, Any], end: Position, revision: int) -> Position | None:
+        """Return the place right before the line of ``record``, where ``revision`` is to stand; ``None`` if that is not one of
+        the last lines before ``end``."""
+        with open(self.file(end.segment), "rb") as stream:
+            begin = max(0, end.offset - BLOCK_BYTES)
+            stream.seek(begin)
+            raw = stream.read(end.offset - begin)
+        at = raw.rfind(b'"id":"%s"' % record["id"].encode())
+        start = raw.rfind(b"\n", 0, max(at, 0)) + 1
+        if at < 0 or (start == 0 and begin > 0):
+            return None
+        return Position(
+            end.segment,
+            begin + start,
+            revision,
+            raw[max(0, start - 11) : max(0, start - 3)],
+            record["revision"] - 1,
+        )
+
     def recent(self) -> list[dict[str, Any]]:
         """Return the last few hundred entries that stand, as far as the end of the last segment holds them."""
         try:

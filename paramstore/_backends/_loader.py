@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from paramstore import _files, _sidecar
 from paramstore._journal import START, Position
@@ -330,10 +331,11 @@ class Loader:
     def _before_last_record(self, revision: int) -> Position:
         """Return a place from which the last record will be read again, once it is announced, and judged until then.
         Bookmarking its end would make its bytes those of a stranger, which have to rest before they are believed."""
-        start = self.last.position.journal if self.last is not None else START
-        if start.offset == 0 or not self.backend.journal.holds(start):
-            return Position(self.journal.segment, 0, revision)
-        return Position(start.segment, start.offset, revision, start.crc, start.counted)
+        with suppress(OSError):
+            found = self.backend.journal.before(self._tail[-1], self.journal, revision)
+            if found is not None:
+                return found
+        return Position(self.journal.segment, 0, revision)
 
     def _save_sidecar(self) -> None:
         documents = {name: _plain_document(document) for name, document in self.documents.items()}

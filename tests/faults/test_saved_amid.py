@@ -13,6 +13,8 @@ import plainstore as ps
 import pytest
 
 from paramstore import ParamStore, _files
+from paramstore._backends.local import LocalBackend
+from paramstore._options import Options
 
 NAMES = ("alpha", "beta", "gamma")
 EDITED = b"theirs: 7"
@@ -100,6 +102,11 @@ def test_what_is_in_flight_hides_nothing_that_was_acknowledged(tmp_path: Path, e
         store.refresh()
         assert seen(store)[0] == [3, 3, 3]
         assert store.revision == 3
+    backend = LocalBackend(str(root), Options())
+    place = backend.load(None).position.journal
+    assert [record["revision"] for record in backend.journal.read(place)[0]] == [4], (
+        "it is judged again, alone"
+    )
     with ParamStore(root).transaction(author="learner"):
         pass
     assert seen(running)[0] == seen(fresh)[0] == in_files(root)
