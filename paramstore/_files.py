@@ -262,6 +262,11 @@ def _swap_in_by_link(new: str, target: str, base: bytes) -> bool:
     """Do ``swap_in`` where names cannot be exchanged. Between the comparison and the rename a save by
     rename would be lost: a window of microseconds, stated in docs/design.md."""
     backup = new + ".old"
+    if os.path.exists(backup):  # its writer died right after this step
+        if holds(backup, base):
+            os.unlink(backup)
+        else:
+            set_aside(backup, ".conflict")
     os.link(target, backup)
     try:
         ours = holds(backup, base)

@@ -119,7 +119,7 @@ class Journal:
         for number, line in enumerate(lines):
             record = _records.parse(line) if line.endswith(b"\n") else None
             if record is None:
-                if number == len(lines) - 1 and not _records.is_sound(line):
+                if number == len(lines) - 1 and not (line.endswith(b"\n") and _records.is_sound(line)):
                     break  # being written, or torn by a crash
                 raise JournalError(
                     file,
@@ -224,8 +224,33 @@ class Journal:
         folder = os.path.dirname(self.file(segment))
         _files.make_folder(folder)
         fd = os.open(self.file(segment), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        os.close(fd)
+        try:
+            _files.share(fd, folder)
+        finally:
+            os.close(fd)
         _files.fsync_directory(folder)
+
+    def end_last_line(self) -> None:
+        """Give a last line that lacks nothing but its end that end. Under the lock.
+
+        Torn right before it, it is a whole entry; and an editor may have taken it from one that was acknowledged. Zeros in
+        its place are what a power failure leaves of this very step.
+        """
+        for segment in self.segments()[-1:]:
+            with open(self.file(segment), "rb") as stream:
+                stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
+                if stream.read() in (b"", b"\n"):
+                    return
+                stream.seek(0)
+                raw = stream.read().rstrip(b"\0")
+            if _records.is_sound(raw.rpartition(b"\n")[2]):
+                fd = os.open(self.file(segment), os.O_WRONLY | os.O_CLOEXEC)
+                try:
+                    os.pwrite(fd, b"\n", len(raw))
+                    os.ftruncate(fd, len(raw) + 1)
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
 
     def repair(self, at: Position) -> str | None:
         """Set the bytes after ``at`` aside, in a ``.torn`` file beside the segment, and cut them off.

@@ -19,7 +19,7 @@ def scan(journal: Journal) -> list[Line]:
         for number, raw in enumerate(lines):
             if outline.take(raw):
                 continue
-            if number == len(lines) - 1 and not _records.is_sound(raw):
+            if number == len(lines) - 1 and not (raw.endswith(b"\n") and _records.is_sound(raw)):
                 break  # being written, or torn by a crash
             return [Line.of(record) for record in journal.read(START)[0]]  # it says what is wrong, and where
     return outline.standing()

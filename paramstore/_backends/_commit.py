@@ -111,6 +111,7 @@ class LocalWriter(Memory):
             return
         if not self._started or not backend.journal.holds(self.position):
             self._begin_anew()
+        backend.journal.end_last_line()
         backend.journal.repair(self._read_on())
         published = self._is_published(self.position)
         if self._started and published:

@@ -74,9 +74,8 @@ def as_read(files: Sequence[Unfinished]) -> tuple[bool, list[Unfinished]]:
     saved = [file for file in files if file.displaced_save or file.now not in (file.before, file.after)]
     if not done or (len(done) == len(files) and not any(file.displaced_save for file in saved)):
         return bool(done), []
-    if not saved and all(
-        file.spare == file.before for file in done
-    ):  # else the old bytes are nowhere to be read
+    # Not where the old bytes are nowhere to be read, since a power failure took their other name: then forward.
+    if not saved and all(file.spare == file.before for file in done):
         return False, [file for file in done if file.spare == file.before]
     to_do = to_exchange(files)
     return bool(to_do) and not any(file.done for file in to_do), to_do

@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ class Report:
     unknown: bool = False
     applied: bool = False
     trace: str = ""
+    sites: list[str] = field(default_factory=list)  # where in the source each sync was asked for
 
 
 @dataclass
@@ -153,6 +155,7 @@ def _be_the_child(scenario: Scenario, root: Path, target: int) -> None:
         hurry()
         if scenario.warm is not None:
             scenario.warm(root)
+        name_the_syncs(report.sites)
         tracer.trace_me()
         try:
             scenario.act(root)
@@ -166,6 +169,25 @@ def _be_the_child(scenario: Scenario, root: Path, target: int) -> None:
         os.write(target, json.dumps(vars(report)).encode())
     finally:
         os._exit(0)
+
+
+def name_the_syncs(sites: list[str]) -> None:
+    """From here on, append to ``sites`` which function of the library asked for each sync, and of what."""
+
+    def named(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def call(fd: int) -> None:
+            frame, kind = sys._getframe(1), "file"
+            while frame.f_back is not None and frame.f_code.co_name in _PASSED_THROUGH:
+                frame, kind = frame.f_back, "folder"
+            sites.append(f"{frame.f_code.co_name}: {kind}")
+            sync(fd)
+
+        return call
+
+    vars(os).update(fsync=named(os.fsync), fdatasync=named(os.fdatasync))
+
+
+_PASSED_THROUGH = ("fsync_directory", "sync_folders")
 
 
 def hurry() -> None:
@@ -197,6 +219,14 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._serial = 0
+
+    def read(self, root: Path) -> list[int]:
+        """Return what a reader who opens the store now sees."""
+        return list(in_child(lambda: read_counts(root)))
+
+    def recover(self, root: Path) -> None:
+        """Have a writer that begins now recover."""
+        in_child(lambda: recover(root))
 
     def fresh(self, scenario: Scenario) -> Path:
         self._serial += 1
@@ -272,14 +302,14 @@ class Rig:
         for place, raw in enumerate(watched(root)):
             if raw not in {state[place] for state in scenario.fair}:
                 outcome.problems.append(f"{WATCHED[place]} is torn or foreign: {raw!r}")
-        counts = in_child(lambda: read_counts(root))
+        counts = self.read(root)
         if counts not in [_counts(state) for state in scenario.fair]:
             outcome.problems.append(f"a reader before recovery sees {counts}")
 
     def judge_recovery(self, scenario: Scenario, root: Path, report: Report, outcome: Outcome) -> None:
-        in_child(lambda: recover(root))
+        self.recover(root)
         once = ps.tracked(root)
-        in_child(lambda: recover(root))
+        self.recover(root)
         twice = ps.tracked(root)
         bad = outcome.problems
         if once != twice:
@@ -299,7 +329,7 @@ class Rig:
         refused = report.typed and not report.unknown and not scenario.edited and not scenario.recovers
         if refused and state != scenario.old:
             bad.append("refused, but applied by recovery")
-        counts = in_child(lambda: read_counts(root))
+        counts = self.read(root)
         if counts != _counts(state):
             bad.append(f"a reader after recovery sees {counts}, the files say {_counts(state)}")
         outcome.conflicts = sum(name.endswith(".conflict") for name in once)
@@ -494,7 +524,9 @@ class _Maker:
         name = "someone saves in between" + (", no exchange" if always else "")
         return Scenario(name, self.used, _commit_with_a_save, always=always, edited=True)
 
-    def _crash(self, name: str, act: Act, call: str, part: str, which: int) -> Path:
+    def _crash(
+        self, name: str, act: Act, call: str, part: str, which: int, always: dict[str, int] | None = None
+    ) -> Path:
         root = ps.copy(self.used, self.folder / name.replace(" ", "-"))
         seen = 0
 
@@ -507,7 +539,7 @@ class _Maker:
             )
             return KILL if seen == which else 0
 
-        _, status, report = traced(Scenario(name, self.used, act), root, decide)
+        _, status, report = traced(Scenario(name, self.used, act, always=always or {}), root, decide)
         assert os.WIFSIGNALED(status), (name, report)
         return root
 

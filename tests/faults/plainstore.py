@@ -83,11 +83,11 @@ def make_store(root: Path, names: tuple[str, ...] = NAMES, count: int = 10) -> P
     return root
 
 
-def fast_folder() -> Path:
+def fast_folder(prefix: str = "paramstore-") -> Path:
     """Return a new directory in memory where there is such a file system: what is proved by killing
     processes does not need a disk."""
     shm = "/dev/shm"
-    return Path(tempfile.mkdtemp(prefix="paramstore-", dir=shm if os.access(shm, os.W_OK) else None))
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=shm if os.access(shm, os.W_OK) else None))
 
 
 def tracked(root: Path) -> dict[str, bytes]:
@@ -160,7 +160,8 @@ def _chain_problems(entries: list[dict[str, Any]], files: dict[str, bytes]) -> l
             if file in after and sums["before"] != after[file]:
                 found.append(f"entry {entry['revision']} does not build on the one before in {file}")
             after[file] = sums["after"]
-        values.update((change["key"], change.get("new")) for change in entry["changes"])
+        plain = [change for change in entry["changes"] if not change.get("context")]
+        values.update((change["key"], change.get("new")) for change in plain)
     for file, sum_ in after.items():
         raw = files.get(file, b"")
         if hashlib.sha256(raw).hexdigest() != sum_:

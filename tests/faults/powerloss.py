@@ -2,17 +2,26 @@
 
 Nothing is on disk until a sync says so. ``fsync`` of a file puts its bytes there, but not its name; ``fsync``
 of a directory puts the names there that changed in it before. Of everything else, any part may have
-arrived: of the names any subset, of each write all, none, half, or zeros of the right length.
+arrived: of the names any subset, of each write all, none, half, all but the last byte, or zeros of the right length; at a larger size also any
+other beginning of it, alone or with zeros up to its length, and zeros up to any byte and the rest.
 The run-time files, which are never synced, are as they last were or are gone.
+
+The idea is that of ALICE (Pillai and others, OSDI 2014): states of the disk are made from the calls of one real run, so
+that none of them needs a disk. What a small number of moments and unsynced effects can come to is taken whole; of more, a
+seeded sample.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
+import math
 import os
+import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tracer import Call
 
@@ -32,11 +41,20 @@ class Write:
     data: bytes = b""
     size: int | None = None
 
-    def variants(self) -> list[Write | None]:
+    def variants(self, dice: random.Random, cuts: int) -> list[Write | None]:
+        """Return what may have arrived of it; ``cuts`` bytes are drawn at which it is torn in three ways each."""
         if self.size is not None:
             return [None, self]
-        half = Write(self.offset, self.data[: len(self.data) // 2])
-        return [None, half, Write(self.offset, bytes(len(self.data))), self]
+        whole = len(self.data)
+        found = [None, self._cut(whole // 2), self._cut(whole - 1), Write(self.offset, bytes(whole)), self]
+        for at in dice.sample(range(whole), min(cuts, whole)):
+            begin = self.data[:at]
+            found += [self._cut(at), Write(self.offset, begin.ljust(whole, b"\0"))]
+            found.append(Write(self.offset, bytes(at) + self.data[at:]))
+        return found
+
+    def _cut(self, at: int) -> Write:
+        return Write(self.offset, self.data[:at])
 
     def on(self, content: bytes) -> bytes:
         if self.size is not None:
@@ -55,11 +73,13 @@ class Rename:
 
 @dataclass(frozen=True)
 class World:
-    """One state of the disk after a crash, and whether the commit had been acknowledged by then."""
+    """One state of the disk after a crash, and what had been acknowledged by then: how many times, and which entries
+    the journal had."""
 
     tree: Tree
-    acknowledged: bool
+    acknowledged: int
     after: str
+    entries: frozenset[str] = frozenset()
 
     def materialise(self, root: Path) -> Path:
         root.mkdir(parents=True)
@@ -74,10 +94,21 @@ class World:
 
 
 @dataclass
+class Size:
+    """How much is tried: of one moment at most ``most`` worlds (twice that, with and without run-time files), and ``cuts``
+    bytes at which each unsynced write is torn."""
+
+    most: int = 5_000
+    cuts: int = 0
+    dice: random.Random = field(default_factory=lambda: random.Random(1))
+
+
+@dataclass
 class Disk:
     """Replays system calls; knows what is on disk for sure and what may be."""
 
     root: str
+    size: Size = field(default_factory=Size)
     ordered: bool = False  # names of one directory reach the disk in order, as file systems with a log do
     seen: Names = field(default_factory=dict)  # what programs see
     sure: Names = field(default_factory=dict)
@@ -88,6 +119,7 @@ class Disk:
     files: dict[int, tuple[int, bool]] = field(default_factory=dict)  # descriptor -> inode, appends
     folders: dict[int, str] = field(default_factory=dict)  # descriptor -> directory
     offsets: dict[int, int] = field(default_factory=dict)
+    runtime: set[int] = field(default_factory=set)  # inodes that are never synced, and need not be
 
     def load(self, base: Path) -> None:
         """Begin with the files under ``base``, all on disk."""
@@ -100,6 +132,8 @@ class Disk:
                 inode = len(self.content) + 1
                 self.content[inode] = Path(folder, name).read_bytes()
                 self.sure[f"{where}/{name}"] = inode
+                if self._is_runtime(f"{where}/{name}"):
+                    self.runtime.add(inode)
         self.seen = dict(self.sure)
         self.volatile = dict(self.content)
 
@@ -123,6 +157,8 @@ class Disk:
             inode = len(self.volatile) + 1
             self.volatile[inode] = self.content[inode] = b""
             self._name({path: inode})
+            if self._is_runtime(path):
+                self.runtime.add(inode)
         if inode == FOLDER:
             self.folders[fd] = path
             self.files.pop(fd, None)
@@ -185,22 +221,48 @@ class Disk:
 
     # -- worlds -----------------------------------------------------------------------------------
 
-    def worlds(self, acknowledged: bool, after: str) -> Iterator[World]:
-        """Yield every state that the disk may be in if the power fails now."""
-        for chosen in self._subsets():
+    def worlds(self, acknowledged: int, after: str, entries: frozenset[str]) -> Iterator[World]:
+        """Yield the states that the disk may be in if the power fails now: every one, or as many as ``size`` says."""
+        pending = [change for change in self.names if not self._is_runtime(change.folder)]
+        for chosen, variants in self._drawn(pending):
             names = dict(self.sure)
             for change in chosen:
                 _assign(names, change.names)
-            inodes = sorted(
-                {inode for path, inode in names.items() if not self._is_runtime(path)} & set(self.writes)
-            )
-            for contents in itertools.product(*[list(self._contents(inode)) for inode in inodes]):
-                known = {**self.content, **dict(zip(inodes, contents, strict=True))}
-                for runtime in (False, True):
-                    yield World(self._tree(names, known, runtime), acknowledged, after)
+            known = {**self.content, **variants}
+            for runtime in (False, True):
+                yield World(self._tree(names, known, runtime), acknowledged, after, entries)
 
-    def _subsets(self) -> Iterable[tuple[Rename, ...]]:
-        pending = [change for change in self.names if not self._is_runtime(change.folder)]
+    def _drawn(self, pending: list[Rename]) -> Iterator[tuple[tuple[Rename, ...], dict[int, bytes]]]:
+        """Yield names that arrived and contents that unsynced files came to."""
+        named = {*self.sure.values(), *(inode for change in pending for inode in change.names.values())}
+        parts = {
+            inode: [write.variants(self.size.dice, self.size.cuts) for write in writes]
+            for inode, writes in self.writes.items()
+            if inode in named and inode not in self.runtime
+        }
+        subsets = list(self._subsets(pending))
+        count = len(subsets) * math.prod(len(options) for part in parts.values() for options in part)
+        if count <= self.size.most:
+            every: Iterable[tuple[Any, ...]] = itertools.product(
+                subsets, *(itertools.product(*part) for part in parts.values())
+            )
+        else:
+            every = (self._at_random(subsets, parts) for _ in range(self.size.most))
+        for chosen, *arrived in every:
+            yield (
+                chosen,
+                {inode: self._content(inode, variant) for inode, variant in zip(parts, arrived, strict=True)},
+            )
+
+    def _at_random(
+        self, subsets: list[tuple[Rename, ...]], parts: dict[int, list[list[Write | None]]]
+    ) -> tuple[Any, ...]:
+        dice = self.size.dice
+        return dice.choice(subsets), *(
+            tuple(dice.choice(options) for options in part) for part in parts.values()
+        )
+
+    def _subsets(self, pending: list[Rename]) -> Iterable[tuple[Rename, ...]]:
         if not self.ordered:
             return itertools.chain.from_iterable(
                 itertools.combinations(pending, size) for size in range(len(pending) + 1)
@@ -212,12 +274,16 @@ class Disk:
             prefixes.append([mine[:size] for size in range(len(mine) + 1)])
         return (tuple(itertools.chain.from_iterable(parts)) for parts in itertools.product(*prefixes))
 
-    def _contents(self, inode: int) -> Iterator[bytes]:
-        for variant in itertools.product(*[write.variants() for write in self.writes[inode]]):
-            content = self.content[inode]
-            for write in variant:
-                content = write.on(content) if write is not None else content
-            yield content
+    def _content(self, inode: int, variant: Iterable[Write | None]) -> bytes:
+        content = self.content[inode]
+        for write in variant:
+            content = write.on(content) if write is not None else content
+        return content
+
+    def entries(self) -> frozenset[str]:
+        """Return the ids of all entries that programs see in the journal."""
+        raws = [self.volatile[inode] for path, inode in self.seen.items() if path.endswith(".jsonl")]
+        return frozenset(json.loads(line)["id"] for raw in raws for line in raw.splitlines())
 
     def _tree(self, names: Names, contents: dict[int, bytes], runtime: bool) -> Tree:
         found: dict[str, bytes | None] = {}
@@ -246,24 +312,47 @@ def _assign(names: Names, changes: dict[str, int | None]) -> None:
             names[path] = inode
 
 
-def all_worlds(
-    base: Path, root: str, calls: list[Call], without: int | None = None, ordered: bool = False
-) -> list[World]:
-    """Return every distinct world of a run: at each of its calls, and (acknowledged) after the last.
+def mark(root: Path, number: int) -> None:
+    """Tell the model, in a traced process, that ``number`` commits have been acknowledged by now."""
+    os.access(f"{root}/{_MARK}{number}", os.F_OK)
 
-    ``without`` leaves out the sync that is call number ``without``. Acknowledged worlds come first.
+
+_MARK = "acknowledged-"
+
+
+def all_worlds(
+    base: Path,
+    root: str,
+    calls: list[Call],
+    without: int | None = None,
+    ordered: bool = False,
+    size: Size | None = None,
+) -> list[World]:
+    """Return every distinct world of a run: at each of its calls, and after the last, when all is acknowledged.
+
+    ``without`` leaves out the sync that is call number ``without``. Those of which most was acknowledged come first.
     """
-    disk = Disk(root, ordered)
+    disk = Disk(root, size or Size(), ordered)
     disk.load(base)
     found: dict[Tree, World] = {}
+    acknowledged, entries, last = 0, frozenset[str](), 1
     for index, call in enumerate(calls):
         disk.run(call, sync=index != without)
-        if call.changes:
-            for world in disk.worlds(False, str(call)):
-                found.setdefault(world.tree, world)
-    for world in disk.worlds(True, "the acknowledgement"):
+        marked = call.name == "access" and os.path.basename(call.paths[0]).startswith(_MARK)
+        if marked:
+            acknowledged, entries = int(call.paths[0].rpartition("-")[2]), disk.entries()
+            last = acknowledged + 1
+        if call.changes or marked:
+            for world in disk.worlds(acknowledged, str(call), entries):
+                found[world.tree] = _more(found.get(world.tree), world)
+    for world in disk.worlds(last, "the acknowledgement", disk.entries()):
         found[world.tree] = world
-    return sorted(found.values(), key=lambda world: not world.acknowledged)
+    return sorted(found.values(), key=lambda world: -world.acknowledged)
+
+
+def _more(one: World | None, other: World) -> World:
+    """Return of two worlds with one tree that of which more was acknowledged."""
+    return one if one is not None and one.acknowledged >= other.acknowledged else other
 
 
 def syncs(calls: list[Call]) -> list[int]:

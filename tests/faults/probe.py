@@ -36,13 +36,13 @@ def refusals(rig: Rig, name: str) -> list[str]:
 
 
 def power(rig: Rig, name: str) -> list[str]:
-    import powerloss
-    import test_power_loss
+    from powercheck import HereRig, judge, record
+    from powerscenarios import all_scenarios, keeps_order
 
-    scenario = next(s for s in killing.scenarios(rig.folder) if s.name == name)
-    base, root, calls = test_power_loss.record(rig, scenario)
-    worlds = powerloss.all_worlds(base, root, calls)
-    return told([partial(test_power_loss.judge, rig, scenario, world) for world in worlds])
+    scenario = all_scenarios(rig.folder)[name]
+    worlds = record(rig, scenario).worlds(ordered=keeps_order(scenario))
+    here = HereRig(rig.folder)
+    return told([partial(judge, here, scenario, world) for world in worlds])
 
 
 def at_random(rig: Rig, name: str) -> list[str]:

@@ -161,6 +161,36 @@ CAUGHT = [
     ),
     (
         Mutant(
+            "a line without its end stays damage",
+            "_journal.py",
+            'not (line.endswith(b"\\n") and _records.is_sound(line))',
+            "not _records.is_sound(line)",
+        ),
+        "power",
+        "one file, second commit",
+    ),
+    (
+        Mutant(
+            "a line without its end is set aside",
+            "_journal.py",
+            "            if _records.is_sound(raw.rpartition",
+            "            if False and (raw.rpartition",
+        ),
+        "power",
+        "the last line without its end",
+    ),
+    (
+        Mutant(
+            "a first step is never done again",
+            FILES,
+            "    if os.path.exists(backup):  # its",
+            "    if False:  # its",
+        ),
+        "power",
+        "between link and rename, then a commit, no exchange",
+    ),
+    (
+        Mutant(
             "a reader takes half of a commit",
             "_backends/_unfinished.py",
             "        return False, [file for file in done if file.spare == file.before]\n",
