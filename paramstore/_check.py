@@ -382,7 +382,7 @@ def fix(backend: LocalBackend, audit: Audit, timeout_s: float) -> Iterator[Findi
     Only files that then satisfy their schema are written. Raises ``LockTimeoutError`` and ``OSError``.
     """
     gates = backend.path("schemas"), backend.path("params")
-    os.makedirs(backend.runtime, exist_ok=True)
+    _files.make_runtime(backend.runtime)
     with WriteLock(gates, os.path.join(backend.runtime, "lock"), timeout_s):
         for name, schema in audit.schemas.items():
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import time
 from contextlib import suppress
 
@@ -23,6 +24,9 @@ _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 _F_SETSIG = 10
 _CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+_MOUNTED = "it is mounted by itself, as one file, and so cannot be replaced: mount the folder that it is in"
+_GROUP_WRITES = 0o020
+_FOR_A_FILE, _FOR_A_FOLDER = 0o064, 0o2075  # what a folder passes on
 
 Identity = tuple[int, int, int, int, int]
 
@@ -133,6 +137,49 @@ def write_new(path: str, data: bytes, like: str | None) -> None:
     os.close(fd)
 
 
+def open_or_create(path: str) -> int:
+    """Open ``path`` for reading and writing, never through a link; made if it is missing, for all who share its folder."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        try:
+            return os.open(path, flags)
+        except FileNotFoundError:
+            pass
+        try:
+            fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+        except FileExistsError:
+            continue  # another process was faster
+        try:
+            share(fd, os.path.dirname(path))
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+
+def share(made: int | str, folder: str) -> None:
+    """Let those who may read ``folder``, and the group that may write there, do so with what was just ``made`` (a path or
+    descriptor), whatever the umask. Else the first of several users of a store locks the others out.
+    """
+    like, now = os.stat(folder), os.stat(made)
+    mode = now.st_mode | like.st_mode & (_FOR_A_FOLDER if stat.S_ISDIR(now.st_mode) else _FOR_A_FILE)
+    given = like.st_mode & _GROUP_WRITES and like.st_gid != now.st_gid
+    if given or mode != now.st_mode:
+        with suppress(PermissionError):  # a group that we are not in
+            if given:
+                os.chown(made, -1, like.st_gid)
+            os.chmod(made, stat.S_IMODE(mode))
+
+
+def make_runtime(path: str) -> None:
+    """Make the folder of run-time files where it is missing, for all who may write to ``params/`` beside it."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        return
+    share(path, os.path.join(os.path.dirname(path), "params"))
+
+
 def put_whole(path: str, data: bytes) -> None:
     """Have ``path`` hold ``data``, at once and on disk, with its mode and owner if it is there. Its folder must be."""
     folder, name = os.path.split(os.path.abspath(path))
@@ -189,6 +236,7 @@ def make_folder(path: str) -> None:
         make_folder(above)
     try:
         os.mkdir(path)
+        share(path, above)
     except FileExistsError:
         pass  # its maker may have died before its name was on disk
     fsync_directory(above)
@@ -245,6 +293,8 @@ def swap_in(new: str, target: str, base: bytes) -> bool:
     try:
         exchange_names(new, target)
     except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise OSError(errno.EBUSY, _MOUNTED, target) from error
         if error.errno not in _CANNOT_EXCHANGE:
             raise
         return _swap_in_by_link(new, target, base)

@@ -21,6 +21,7 @@ import threading
 import time
 from contextlib import suppress
 
+from paramstore._files import open_or_create
 from paramstore.errors import WriteError
 
 PATIENCE_S = 1.0  # how long a free gate is left to those in line
@@ -151,7 +152,7 @@ class Gate:
 
     def _open_queue(self) -> int | None:
         with suppress(OSError):
-            return keep(os.open(self._queue, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
+            return keep(open_or_create(self._queue))
         return None
 
 

@@ -7,7 +7,9 @@ so they need no write permission.
 
 Traps that shape this: a mapped file that is truncated kills the process with SIGBUS, so the file is
 private, allocated in full before it gets its name, and never opened with truncation; one that is
-deleted would leave readers on the old inode, so ``is_current`` is asked now and then.
+deleted would leave readers on the old inode, so ``is_current`` is asked now and then. On an overlay (the
+root of a container) a file of the image is copied at its first opening for writing, under the same number, and whoever
+mapped it before would stay on the image's: so it is opened that way before it is mapped, by all who may.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import ctypes
 import os
 import struct
 import zlib
+
+from paramstore._files import share
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +70,7 @@ class Generation:
 
     def __init__(self, path: str) -> None:
         """Map ``path``; raises ``OSError`` when it does not exist or is not a whole generation file."""
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = _open(path)
         try:
             stat = os.fstat(fd)
             if stat.st_size != _SIZE:
@@ -93,12 +97,28 @@ class Generation:
         return ctypes.c_ubyte.from_address(self._address + _HEADER + min(index, SLOTS - 1))
 
     def is_current(self) -> bool:
-        """Tell whether the file of this mapping still has its name."""
+        """Tell whether the file of this mapping still has its name, and what is written there is seen here."""
         try:
-            stat = os.stat(self.path)
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return False
-        return (stat.st_dev, stat.st_ino) == self._identity
+        try:
+            stat, written = os.fstat(fd), Published.unpack(os.pread(fd, _HEADER, 0))
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        if (stat.st_dev, stat.st_ino) != self._identity:
+            return False
+        mapped = self.published()  # read after the file: it may be ahead, never behind
+        return written is None or mapped is None or mapped.index >= written.index
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # not ours to write, as for most readers
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def create(path: str, first: Published) -> None:
@@ -107,6 +127,7 @@ def create(path: str, first: Published) -> None:
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
         os.write(fd, first.pack().ljust(_SIZE, b"\0"))
+        share(fd, os.path.dirname(path))
         os.link(temporary, path)
     except FileExistsError:
         pass

@@ -83,8 +83,8 @@ class Sync:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Let one sync of a store run at a time; the kernel forgets one that died."""
-        os.makedirs(self.backend.runtime, exist_ok=True)
-        fd = os.open(os.path.join(self.backend.runtime, "sync"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        _files.make_runtime(self.backend.runtime)
+        fd = _files.open_or_create(os.path.join(self.backend.runtime, "sync"))
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield

@@ -13,9 +13,9 @@ import os
 import threading
 import time
 import weakref
-from contextlib import suppress
 from errno import ELOOP
 
+from paramstore._files import make_runtime, open_or_create
 from paramstore._gate import Gate, close, keep
 from paramstore.errors import LockLostError, LockTimeoutError, WriteError
 
@@ -150,14 +150,12 @@ class WriteLock:
             ) from error
 
     def _open_file(self) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         for _ in range(100):
             try:
-                return os.open(self._path, flags, 0o644)
+                return open_or_create(self._path)
             except FileNotFoundError:  # the folder was deleted just now, as it may be at any time
-                with suppress(FileExistsError):
-                    os.mkdir(os.path.dirname(self._path))
-        return os.open(self._path, flags, 0o644)
+                make_runtime(os.path.dirname(self._path))
+        return open_or_create(self._path)
 
     def _timed_out(self, who: str) -> LockTimeoutError:
         return LockTimeoutError(

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from paramstore import _records, _sidecar
+from paramstore import _files, _records, _sidecar
 from paramstore._history import Written, apply
 from paramstore._journal import START, Journal, Position, without_aborted
 from paramstore._ledger import Ledger
@@ -111,7 +111,7 @@ def recall(
 
 def _save(memory: Memory, path: str, journal: Journal) -> None:
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _files.make_runtime(os.path.dirname(path))
         _sidecar.save(path, memory.plain(journal))
     except (OSError, ValueError):
         pass  # no write permission, or evidence nested deeper than the cache can hold

@@ -17,10 +17,10 @@ SETTINGS_FILE = "paramstore.toml"
 class Options:
     """``journal``: directory of segments, or one ``.jsonl`` file, relative to the root. ``timeout_s``: how
     long a transaction waits for the lock. ``poll_s``: how often files are looked at for edits by hand.
-    ``author``: who the command line says it is. ``read_counts``: whether reads are counted. ``doctor_…``: what
-    `paramstore doctor` goes by (docs/doctor.md)."""
+    ``author``: who the command line says it is. ``read_counts``: whether reads are counted. ``any_user_may_write``: use
+    folders that are open to all (docs/security.md). ``doctor_…``: what `paramstore doctor` goes by (docs/doctor.md)."""
 
-    __slots__ = ("author", "doctor_flips", "doctor_pinned", "doctor_refused", "doctor_silent_intervals", "doctor_sources",
+    __slots__ = ("any_user_may_write", "author", "doctor_flips", "doctor_pinned", "doctor_refused", "doctor_silent_intervals", "doctor_sources",
                  "doctor_stale_s", "journal", "poll_s", "read_counts", "timeout_s")  # fmt: skip
 
     def __init__(
@@ -30,6 +30,7 @@ class Options:
         poll_s: float = 0.1,
         author: str | None = None,
         read_counts: bool = False,
+        any_user_may_write: bool = False,
         doctor_silent_intervals: float = 2.0,
         doctor_stale_s: float = 604_800.0,
         doctor_flips: int = 4,
@@ -42,6 +43,7 @@ class Options:
         self.poll_s = poll_s
         self.author = author
         self.read_counts = read_counts
+        self.any_user_may_write = any_user_may_write
         self.doctor_silent_intervals = doctor_silent_intervals
         self.doctor_stale_s = doctor_stale_s
         self.doctor_flips = doctor_flips

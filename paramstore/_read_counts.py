@@ -23,6 +23,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from paramstore._files import make_runtime, open_or_create, share
 from paramstore._layers import check_context
 from paramstore._reads import Snapshot
 from paramstore._section import Section, _View
@@ -224,9 +225,8 @@ def _sum(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
 
 def _lock(path: str) -> int | None:
     """Return a descriptor that holds the lock, or ``None`` while another has it. Raises ``OSError``."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    fd = os.open(path, flags, 0o644)
+    make_runtime(os.path.dirname(path))
+    fd = open_or_create(path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.stat(path), os.fstat(fd)):  # else it was deleted meanwhile
@@ -244,6 +244,7 @@ def _write(path: str, reads: Reads) -> None:
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "w", encoding="ascii") as file:
+            share(file.fileno(), os.path.dirname(path))
             json.dump(
                 {"v": VERSION, "since": reads.since, "reads": reads.counts}, file, indent=0, sort_keys=True
             )

@@ -23,6 +23,8 @@ from paramstore._values import nearest
 from paramstore.errors import SettingsError
 
 _DEFAULT = Options()
+# whoever may write to an open folder may write this file: it must not say that this does not matter
+_ENVIRONMENT_ONLY = "any_user_may_write"
 
 
 class Settings(BaseSettings):
@@ -36,6 +38,10 @@ class Settings(BaseSettings):
     poll_s: float = Field(_DEFAULT.poll_s, ge=0.02, le=0.5, description="Seconds between looks at the files.")
     author: str | None = Field(_DEFAULT.author, min_length=1, description="Author of command-line changes.")
     read_counts: bool = Field(_DEFAULT.read_counts, description="Whether reads are counted.")
+    any_user_may_write: bool = Field(
+        _DEFAULT.any_user_may_write,
+        description="Whether folders that every user may write to are used. From the environment only.",
+    )
     doctor_silent_intervals: float = Field(
         _DEFAULT.doctor_silent_intervals,
         ge=1,
@@ -103,6 +109,11 @@ def _from_file(path: str) -> dict[str, Any]:
             close = nearest(name, Settings.model_fields)
             hint = f" Did you mean `{close[0]}`?" if close else ""
             raise SettingsError(f"{path}: `{name}` is not a setting of paramstore.{hint} Nothing was opened.")
+    if _ENVIRONMENT_ONLY in source.toml_data:
+        raise SettingsError(
+            f"{path}: `{_ENVIRONMENT_ONLY}` is set in the environment ({PREFIX}{_ENVIRONMENT_ONLY.upper()}=1) by whoever "
+            "starts a process, and not here. Nothing was opened."
+        )
     return dict(source.toml_data)
 
 

@@ -11,6 +11,8 @@ import marshal
 import os
 import sys
 
+from paramstore._files import share
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -39,6 +41,7 @@ def save(path: str, data: Any) -> None:
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
         with open(temporary, "xb") as file:
+            share(file.fileno(), os.path.dirname(path))
             file.write(_MAGIC + hashlib.sha256(body).digest() + body)
         os.replace(temporary, path)
     except OSError:

@@ -19,12 +19,16 @@ FOLDERS = ("", "params", "schemas", ".paramstore")
 def open_to_anyone(path: str, mode: int) -> str:
     """Return why a file or folder must not be used because every user may write to it, or nothing."""
     if mode & ANYONE:
-        return f"every user may write to {path} (mode {mode & 0o7777:04o}): run `chmod o-w {path}`"
+        return (
+            f"every user may write to {path} (mode {mode & 0o7777:04o}): run `chmod o-w {path}`, or, where a mount has no "
+            "modes, mount it with umask=022 or set PARAMSTORE_ANY_USER_MAY_WRITE=1"
+        )
     return ""
 
 
-def why_not(root: str, folders: Iterable[str] = FOLDERS) -> str:
-    """Return why the folders of a store must not be used, and the way to mend it, or nothing."""
+def why_not(root: str, any_user: bool = False, folders: Iterable[str] = FOLDERS) -> str:
+    """Return why the folders of a store must not be used, and the way to mend it, or nothing. ``any_user``: the setting
+    that lets every user write."""
     trusted = {0, os.geteuid()}
     for name in folders:
         path = os.path.join(root, name).rstrip("/")
@@ -34,7 +38,7 @@ def why_not(root: str, folders: Iterable[str] = FOLDERS) -> str:
                 return f"{path} is a symbolic link, and what is written through it lands elsewhere: remove it"
         except OSError:
             continue  # told by whoever needs it
-        if problem := open_to_anyone(path, found.st_mode):
+        if not any_user and (problem := open_to_anyone(path, found.st_mode)):
             return problem
         trusted |= set() if name else {found.st_uid}
         if found.st_uid not in trusted and not found.st_mode & GROUP:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import multiprocessing
 import os
 import shutil
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conversing import converse
 from mutants import Mutant, planted, run_on
 
 from paramstore import ParamStore
@@ -195,6 +200,76 @@ def test_many_tasks_take_turns_and_context_variables_are_kept(store: ParamStore)
     assert len({entry.author for entry in store.history()}) == 13
 
 
+# --- in several processes and threads -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_parent_and_child_see_each_others_commits_at_once(root: Path, store: ParamStore, method: str) -> None:
+    """The store was opened before the child began. One that is forked goes on with it, another opens its own."""
+    context = multiprocessing.get_context(method)
+    ours, theirs = context.Pipe()
+    assert store.get(KEY) == 10
+    words = (str(root), theirs, *([store] if method == "fork" else []))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, which is the point
+        child = context.Process(  # type: ignore[attr-defined]
+            target=converse, args=words
+        )
+        child.start()
+    try:
+        assert answer(ours) == 10
+        for number in range(11, 17, 2):
+            with store.transaction(author="parent") as tx:
+                tx[KEY] += 1
+            ours.send(True)
+            assert answer(ours) == [number, number + 1]
+            assert store.get(KEY) == number + 1
+        ours.send(False)
+        child.join(20)
+        assert child.exitcode == 0
+    finally:
+        child.kill()
+
+
+def answer(source: Connection) -> object:
+    assert source.poll(30), "nobody answered"
+    return source.recv()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forking beside threads, which is the point
+def test_a_fork_while_another_thread_holds_the_lock(root: Path, store: ParamStore) -> None:
+    """The lock is the parent's alone: the child waits for it as any process does, and gets it when the thread is done."""
+    shared, held, done = Shared(), threading.Event(), threading.Event()
+    with store.transaction(author="me", dry_run=True):
+        pass  # Python itself deadlocks a child forked while another thread is importing
+
+    def learn() -> None:
+        with store.transaction(author="thread") as tx:
+            tx[KEY] += 1
+            held.set()
+            assert done.wait(20)
+
+    def child() -> int:
+        with pytest.raises(LockTimeoutError), store.transaction(author="child", timeout_s=0.1):
+            pass
+        shared[0] = 1
+        with store.transaction(author="child", timeout_s=6) as tx:
+            tx[KEY] += 1
+        return int(store.get(KEY))
+
+    thread = threading.Thread(target=learn)
+    thread.start()
+    assert held.wait(20)
+    with running(child) as (process,):
+        try:
+            shared.wait(0)
+        finally:
+            done.set()
+            thread.join()
+        assert process.result() == 12
+    assert store.get(KEY) == 12
+
+
 BLOCKING = Mutant(
     "the lock is taken in the loop", "_async.py",
     "        return asyncio.get_running_loop().run_in_executor(self._thread, context.run, work)\n",
@@ -206,7 +281,12 @@ KEPT = Mutant(
     "self._thread.submit(self._give_back)",
     "asyncio.kept = self",
 )
+INHERITED = Mutant(
+    "a child keeps what its parent held", "_lock.py",
+    "os.register_at_fork(\n    after_in_child=_shared.clear\n)", "(_shared.clear)",
+)  # fmt: skip
 PLANTED = {
+    INHERITED: "test_a_fork_while_another_thread_holds_the_lock",
     BLOCKING: "test_waiting_for_the_lock_leaves_the_loop_to_others",
     KEPT: "test_cancelled_while_waiting_it_holds_nothing",
 }

@@ -58,9 +58,7 @@ class LocalWriter(Memory):
         backend = self.backend
         if not os.path.isdir(backend.runtime):
             try:
-                os.mkdir(backend.runtime)
-            except FileExistsError:
-                pass  # another process was faster; or it is no directory, which the lock file will say
+                _files.make_runtime(backend.runtime)  # should it be no directory, the lock file will say so
             except OSError as error:
                 raise refused(error, self.stands(last)) from error
         if not tolerant:

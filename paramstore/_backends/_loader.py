@@ -340,7 +340,7 @@ class Loader:
     def _save_sidecar(self) -> None:
         documents = {name: _plain_document(document) for name, document in self.documents.items()}
         try:
-            os.makedirs(self.backend.runtime, exist_ok=True)
+            _files.make_runtime(self.backend.runtime)
         except OSError:
             return
         _sidecar.save(self.backend.sidecar(), {"journal": self.journal.plain(), "documents": documents})

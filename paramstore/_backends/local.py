@@ -90,15 +90,18 @@ class LocalBackend:
         return self._generation.published() if self._generation is not None else None
 
     def _map_generation(self) -> Generation | None:
-        if _trust.why_not(self.root):
+        if self._why_not():
             return None  # a first load says so; nothing is made or believed in such a place
         try:
             if not os.path.exists(self.generation_path):
-                os.makedirs(self.runtime, exist_ok=True)
+                _files.make_runtime(self.runtime)
                 create(self.generation_path, Published(0, 0, 0, 0))
             return Generation(self.generation_path)
         except OSError:
             return None  # no write permission and no writer yet: _Missing looks for the file instead
+
+    def _why_not(self) -> str:
+        return _trust.why_not(self.root, self.options.any_user_may_write)
 
     # -- loading ----------------------------------------------------------------------------------
 
@@ -132,7 +135,7 @@ class LocalBackend:
         return State(position.revision, documents, Place(position, place.files), last.problems)
 
     def _load_files(self, last: State | None) -> State:
-        problem = _trust.why_not(self.root) if last is None else ""
+        problem = self._why_not() if last is None else ""
         if problem:
             raise InvalidFileError(self.root, problem)
         begin = time.monotonic()
@@ -190,7 +193,8 @@ class LocalBackend:
             raise error(file, _missing(file)) from None
         except OSError as problem:
             raise error(file, f"cannot be read: {problem.strerror}") from None
-        if unsafe := _trust.open_to_anyone(self.path(file), content.mode):
+        unsafe = _trust.open_to_anyone(self.path(file), content.mode)
+        if unsafe and not self.options.any_user_may_write:
             raise error(file, unsafe)
         return content
 
@@ -225,7 +229,7 @@ class LocalBackend:
 
         if self._writer is None:
             self._writer = LocalWriter(self)
-        if problem := _trust.why_not(self.root):
+        if problem := self._why_not():
             stands = self._writer.stands(last)
             raise WriteError(f"{problem}. Nothing was written; revision {stands} stands.")
         session: AbstractContextManager[Session] = self._writer.session(timeout_s, last, tolerant)
