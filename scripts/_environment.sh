@@ -16,17 +16,25 @@ find_python() {
   exit 2
 }
 
-# make_environment EXTRA: install the project with an extra ("" for none) into .venv
+# install_locked EXTRA: install what the project needs with an extra ("" for none): the versions and files of the lock, no others
+install_locked() {
+  "$PYTHON" -m pip install --quiet --require-hashes --requirement "requirements/${1:-run}.txt"
+}
+
+# make_environment EXTRA: install the project with an extra ("" for none) into .venv, or one of its own for a chosen Python
 make_environment() {
-  local folder=".venv${1:+-$1}" base stamp
+  local folder=".venv${1:+-$1}${PARAMSTORE_PYTHON:+-${PARAMSTORE_PYTHON##*/}}" base stamp
   base=$(find_python)
-  stamp="$1 $base $(cksum <pyproject.toml)"
+  unset PARAMSTORE_PYTHON # paramstore itself refuses variables that look like its settings and are not
+  stamp="$1 $base $("$base" -V) $(cat pyproject.toml "requirements/${1:-run}.txt" | cksum)"
   PYTHON="$PWD/$folder/bin/python"
   if [ "$(cat "$folder/stamp" 2>/dev/null)" != "$stamp" ] || ! "$PYTHON" -c 'import paramstore' 2>/dev/null; then
     echo "Making the environment in $folder ..." >&2
     rm -rf "$folder"
     "$base" -m venv "$folder"
-    "$PYTHON" -m pip install --quiet --editable ".${1:+[$1]}"
+    install_locked "$1"
+    "$PYTHON" -m pip install --quiet --no-deps --no-build-isolation --editable .
+    "$PYTHON" -m pip check --quiet
     echo "$stamp" >"$folder/stamp"
   fi
   PATH="$PWD/$folder/bin:$PATH"
@@ -42,12 +50,12 @@ need_system() {
   command -v "$1" >/dev/null 2>&1 || echo "note: $1 is missing; tests that need it will be skipped" >&2
 }
 
-# need_language_server: what editors show in a values file is tested with the public server for YAML, in this version
+# need_language_server: what editors show in a values file is tested with the public server for YAML, of the lock
 need_language_server() {
-  local version=2.0.0 folder
+  local folder
   folder=$("$PYTHON" -c 'import sys; print(sys.prefix)')/node
-  grep -qs "\"version\": \"$version\"" "$folder/node_modules/yaml-language-server/package.json" && return
-  command -v npm >/dev/null 2>&1 &&
-    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$folder" "yaml-language-server@$version" >/dev/null 2>&1 ||
-    echo "note: no yaml-language-server $version (node and npm are needed); tests of editors will be skipped" >&2
+  [ -e "$folder/node_modules/.package-lock.json" ] && cmp -s requirements/package-lock.json "$folder/package-lock.json" && return
+  mkdir -p "$folder" && cp requirements/package.json requirements/package-lock.json "$folder"
+  command -v npm >/dev/null 2>&1 && npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$folder" >/dev/null 2>&1 ||
+    echo "note: no yaml-language-server (node and npm are needed); tests of editors will be skipped" >&2
 }
