@@ -54,8 +54,8 @@ def _guards(parent: Path, plan: Plan) -> list[Row]:
     """A commit under every limit against one in a store whose schema has none."""
     count, name = SIZES[0], "owner, samples, evidence, steps, cooldown, drift"
     try:
-        free, _ = _store_commit(write_store(parent / "free", count, limited=False))
-        bound, _ = _store_commit(write_store(parent / "bound", count))
+        free, _ = store_commit(write_store(parent / "free", count, limited=False))
+        bound, _ = store_commit(write_store(parent / "bound", count))
     except ImportError as error:
         return [Row(GUARDS, name, missing=f"not available: {error}")]
     base = Case("the same commit without limits", once(free))
@@ -70,7 +70,7 @@ def _commits(parent: Path, count: int, target: float, plan: Plan) -> list[Row]:
     failures: list[Row] = []
     entry_bytes = ENTRY_BYTES
     try:
-        commit, entry_bytes = _store_commit(root)
+        commit, entry_bytes = store_commit(root)
         cases.append(Case(name, once(commit), target, f"journal line of {entry_bytes} bytes"))
     except ImportError as error:
         failures.append(Row(SECTION, name, target=target, missing=f"not available: {error}"))
@@ -85,7 +85,7 @@ def _commits(parent: Path, count: int, target: float, plan: Plan) -> list[Row]:
         return compare(SECTION, base, cases, plan.commits) + failures
 
 
-def _store_commit(root: Path) -> tuple[Callable[[], None], int]:
+def store_commit(root: Path) -> tuple[Callable[[], None], int]:
     """A commit that flips KEY between two values, warmed, and the size of its journal line."""
     store = paramstore().ParamStore(root)
     turns = _turns()
@@ -185,9 +185,9 @@ def _fresh(parent: Path, count: int, plan: Plan) -> Row:
     try:
         store = paramstore().ParamStore(write_store(parent / "store", count))
         store.get(KEY)
-        with _writer(parent / "store") as commit:
+        with writer(parent / "store") as commit:
             base = Case("a plain read", statement(f"store.get({KEY!r})", {"store": store}))
-            case = Case(name, _first_read(store, commit))
+            case = Case(name, first_read(store, commit))
             return compare(FRESH, base, [case], plan.fresh)[0]
     except ImportError as error:
         return Row(FRESH, name, missing=f"not available: {error}")
@@ -196,7 +196,7 @@ def _fresh(parent: Path, count: int, plan: Plan) -> Row:
 
 
 @contextmanager
-def _writer(root: Path) -> Iterator[Callable[[float], None]]:
+def writer(root: Path) -> Iterator[Callable[[float], None]]:
     """Another process that commits on demand; the call returns once the commit is acknowledged."""
     code = _WRITER.format(author=AUTHOR, evidence=EVIDENCE, key=KEY)
     command = [sys.executable, "-c", code, str(root)]
@@ -219,7 +219,7 @@ def _writer(root: Path) -> Iterator[Callable[[float], None]]:
         into.close()
 
 
-def _first_read(store: Any, commit: Callable[[float], None]) -> Callable[[], float]:
+def first_read(store: Any, commit: Callable[[float], None]) -> Callable[[], float]:
     turns = _turns()
 
     def measure() -> float:

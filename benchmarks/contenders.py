@@ -1,16 +1,20 @@
 """Other libraries that hold settings: for each, its files, how it loads them, and how it reads one float.
 
 The code is kept as text, so that the same lines are timed in a process and as a whole process.
-``ROOT`` is the directory that holds the files.
+``ROOT`` is the directory that holds the files. What can be written as well is in ``changing``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib.util
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.stores import KEY, LEAF, names, values, write_store
+from benchmarks.stores import AUTHOR, EVIDENCE, KEY, LEAF, names, paramstore, values, write_store
 
 VARIABLE = f"BENCH_{LEAF.upper()}"
 # Not the name in the .env file: python-decouple prefers the environment, and would read it from there.
@@ -32,6 +36,11 @@ class Contender:
     ``modules`` must all be importable. ``imports`` and ``load`` run before a read. ``frozen``
     names the expressions (after ``freeze`` ran) that no longer follow the library's own changes.
     ``untraced`` says why its memory cannot be measured.
+
+    ``opens`` (else ``load``) is what a writer runs first, and ``change`` writes ``value`` for the key and
+    returns once that is acknowledged. ``serve`` holds what must run meanwhile, and needs the ``commands``.
+    ``period_s`` is how often it looks for changes, so that commits fall anywhere between two looks.
+    ``lacks`` says what it leaves out that paramstore does.
     """
 
     name: str
@@ -45,13 +54,46 @@ class Contender:
     freeze: str = ""
     frozen: Mapping[str, str] = field(default_factory=dict)
     untraced: str = ""
+    commands: tuple[str, ...] = ()
+    serve: Callable[[Path], AbstractContextManager[object]] = nullcontext
+    opens: str = ""
+    change: str = ""
+    period_s: float = 0.005
+    lacks: str = ""
 
     @property
     def first_read(self) -> str:
         return next(iter(self.reads.values()))
 
+    def loaded(self, root: Path) -> str:
+        """The code of a process that reads."""
+        return f"ROOT = {str(root)!r}\n{self.imports}\n{self.load}\n"
 
-def _yaml(root: Path, count: int) -> None:
+    def opened(self, root: Path) -> str:
+        """The code of a process that writes."""
+        return f"ROOT = {str(root)!r}\n{self.imports}\n{self.opens or self.load}\n"
+
+    @property
+    def absence(self) -> str:
+        """Why it cannot be measured here, or nothing."""
+        if self.modules == ("paramstore",):
+            try:
+                paramstore()
+            except ImportError as error:
+                return f"not available: {error}"
+        absent = [name for name in self.modules if not importlib.util.find_spec(name)]
+        absent += [name for name in self.commands if not shutil.which(name)]
+        return f"not installed: {', '.join(absent)}" if absent else ""
+
+    @contextmanager
+    def laid(self, root: Path, count: int) -> Iterator[Path]:
+        """Its files with ``count`` values below ``root``, and what must run beside them."""
+        self.write(root, count)
+        with self.serve(root):
+            yield root
+
+
+def write_yaml(root: Path, count: int) -> None:
     root.mkdir()
     lines = [f"  {name}: {value}\n" for name, value in values(count).items()]
     (root / "settings.yaml").write_text("bench:\n" + "".join(lines), encoding="ascii")
@@ -101,7 +143,7 @@ class Settings(BaseSettings):
 
 
 def _pydantic(root: Path, count: int) -> None:
-    _yaml(root, count)
+    write_yaml(root, count)
     module = ["from pathlib import Path\n\nfrom pydantic import BaseModel, Field\n"]
     module.append(
         "from pydantic_settings import BaseSettings, SettingsConfigDict, YamlConfigSettingsSource\n\n\n"
@@ -109,6 +151,12 @@ def _pydantic(root: Path, count: int) -> None:
     module.append("class Bench(BaseModel):\n")
     module += [f"    {name}: float = Field(ge=0.01, le=0.99)\n" for name in names(count)]
     (root / "bench_pydantic.py").write_text("".join(module) + "\n" + _PYDANTIC, encoding="ascii")
+
+
+def _flags(root: Path, count: int) -> None:
+    root.mkdir()
+    flags = {f"bench.{name}": value for name, value in values(count).items()}
+    (root / "flags.json").write_text(json.dumps(flags, indent=1), encoding="ascii")
 
 
 PARAMSTORE = Contender(
@@ -120,12 +168,15 @@ PARAMSTORE = Contender(
     reads={"`store.get(key)`": f"store.get({KEY!r})"},
     freeze="p = store.snapshot().__enter__()",
     frozen={"`p.get(key)` in a snapshot": f"p.get({KEY!r})"},
+    change=f"with store.transaction(author={AUTHOR!r}, reason='benchmark', evidence={EVIDENCE!r}) as tx:\n"
+    f"    tx[{KEY!r}] = value",
 )
 OTHERS = (
     Contender(
         name="dynaconf",
+        lacks="follows the files on request only",
         modules=("dynaconf",),
-        write=_yaml,
+        write=write_yaml,
         imports="from dynaconf import Dynaconf",
         load='settings = Dynaconf(root_path=ROOT, settings_files=["settings.yaml"])',
         reads={
@@ -138,8 +189,9 @@ OTHERS = (
     ),
     Contender(
         name="OmegaConf",
+        lacks="does not follow its file",
         modules=("omegaconf",),
-        write=_yaml,
+        write=write_yaml,
         imports="from omegaconf import OmegaConf",
         load='settings = OmegaConf.load(ROOT + "/settings.yaml")',
         reads={
@@ -151,6 +203,7 @@ OTHERS = (
     ),
     Contender(
         name="gin-config",
+        lacks="does not follow its file",
         modules=("gin",),
         source="gin file",
         write=_gin,
@@ -163,6 +216,7 @@ OTHERS = (
     ),
     Contender(
         name="pydantic-settings",
+        lacks="does not follow its file",
         modules=("pydantic_settings", "yaml"),
         write=_pydantic,
         imports="import pydantic_settings, sys",
@@ -171,6 +225,7 @@ OTHERS = (
     ),
     Contender(
         name="python-decouple",
+        lacks="does not follow its file",
         modules=("decouple",),
         source=".env file",
         write=_dotenv,
@@ -180,6 +235,7 @@ OTHERS = (
     ),
     Contender(
         name="traitlets",
+        lacks="does not follow its file",
         modules=("traitlets",),
         source="Python config file",
         write=_traitlets,
@@ -190,6 +246,7 @@ OTHERS = (
     ),
     Contender(
         name="os.environ",
+        lacks="no other process can change it",
         modules=("os",),
         source="environment",
         variables=_variables,
@@ -197,5 +254,18 @@ OTHERS = (
         load="",
         reads={"`float(os.environ[key])`": f"float(os.environ[{PLAIN_VARIABLE!r}])"},
         untraced="not measured: filled before tracemalloc can start",
+    ),
+    Contender(
+        name="OpenFeature, in-memory provider",
+        lacks="a call to set a flag is seen in its own process only",
+        modules=("openfeature",),
+        source="JSON",
+        write=_flags,
+        imports="import json\nfrom openfeature import api\n"
+        "from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider",
+        load='flags = json.load(open(ROOT + "/flags.json"))\n'
+        'api.set_provider(InMemoryProvider({name: InMemoryFlag("on", {"on": value}) for name, value in flags.items()}))\n'
+        "client = api.get_client()",
+        reads={"`client.get_float_value(key, default)`": f"client.get_float_value({KEY!r}, 0.0)"},
     ),
 )

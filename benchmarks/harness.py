@@ -14,7 +14,7 @@ import time
 import timeit
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 UNROLLED = 10  # statements per turn of timeit's loop, whose own cost counts on both sides
 SLOW_S = 0.0001  # a statement this slow is not unrolled: the loop costs nothing beside it
@@ -43,14 +43,39 @@ class Row:
     baseline: str = ""
     baseline_absolute: float | None = None
     ratio: float | None = None
-    p10: float | None = None
-    p90: float | None = None
+    q1: float | None = None
+    q3: float | None = None
     absolute: float | None = None
     unit: str = "s"
     target: float | None = None
     note: str = ""
     missing: str = ""
     failed: bool = False
+
+    def head(self) -> tuple[str, ...]:
+        return (
+            "what",
+            "baseline in the same run",
+            "ratio (median)",
+            "middle half",
+            "median",
+            "target",
+            "verdict",
+        )
+
+    @property
+    def figure(self) -> float | None:
+        """What the row is ranked by; less is better."""
+        return self.ratio
+
+    def cells(self) -> tuple[str, ...]:
+        name = f"{self.name} ({self.note})" if self.note else self.name
+        base = self.baseline
+        if self.baseline_absolute is not None:
+            base += f" ({quantity(self.baseline_absolute, self.unit)})"
+        half = "" if self.q1 is None or self.q3 is None else f"{times(self.q1)} to {times(self.q3)}"
+        amount = quantity(self.absolute, self.unit)
+        return name, base, times(self.ratio), half, amount, times(self.target), self.verdict
 
     @property
     def verdict(self) -> str:
@@ -71,38 +96,43 @@ def compare(section: str, baseline: Case, cases: Sequence[Case], repetitions: in
     """Measure the baseline and every case in turn, ``repetitions`` times; one row per case."""
     if not cases:
         return []
-    everyone = [baseline, *cases]
-    times: dict[int, list[float]] = {index: [] for index in range(len(everyone))}
+    base, *own = in_turn([baseline, *cases], repetitions)
+    return [_row(section, baseline, case, base, figures) for case, figures in zip(cases, own, strict=True)]
+
+
+def in_turn(cases: Sequence[Case], repetitions: int) -> list[list[float]]:
+    """Measure every case ``repetitions`` times, one after another; what each took, case by case."""
+    found: list[list[float]] = [[] for _ in cases]
     for turn in range(repetitions):
-        for place in range(len(everyone)):
-            index = (place + turn) % len(everyone)  # nobody always runs just after the same neighbour
-            times[index].append(everyone[index].measure())
-    return [_row(section, baseline, case, times[0], times[index]) for index, case in enumerate(cases, 1)]
+        for place in range(len(cases)):
+            index = (place + turn) % len(cases)  # nobody always runs just after the same neighbour
+            found[index].append(cases[index].measure())
+    return found
 
 
 def _row(section: str, baseline: Case, case: Case, base: list[float], own: list[float]) -> Row:
     ratios = [mine / reference for mine, reference in zip(own, base, strict=True)]
-    p10, p90 = spread(ratios)
+    q1, q3 = middle_half(ratios)
     return Row(
         section,
         case.name,
         baseline=baseline.name,
         baseline_absolute=statistics.median(base),
         ratio=statistics.median(ratios),
-        p10=p10,
-        p90=p90,
+        q1=q1,
+        q3=q3,
         absolute=statistics.median(own),
         target=case.target,
         note=case.note,
     )
 
 
-def spread(figures: Sequence[float]) -> tuple[float, float]:
-    """The 10th and 90th percentile."""
+def middle_half(figures: Sequence[float]) -> tuple[float, float]:
+    """The first and the third quartile."""
     if len(figures) < 2:
         return figures[0], figures[0]
-    tenths = statistics.quantiles(figures, n=10, method="inclusive")
-    return tenths[0], tenths[-1]
+    quarters = statistics.quantiles(figures, n=4, method="inclusive")
+    return quarters[0], quarters[-1]
 
 
 def statement(source: str, namespace: dict[str, Any]) -> Callable[[], float]:
@@ -157,42 +187,53 @@ def run_python(code: str, environ: Mapping[str, str]) -> str:
     return done.stdout
 
 
-def markdown(rows: Iterable[Row], about: Mapping[str, str]) -> str:
-    """All rows as Markdown, one table per section, below what they were measured on."""
-    lines = ["# Benchmarks", "", *(f"- {name}: {text}" for name, text in about.items())]
-    section = None
-    for row in rows:
-        if row.section != section:
-            section = row.section
-            lines += ["", f"## {section}", "", _HEAD, "|---|---|---:|---:|---:|---:|---|"]
-        lines.append(_line(row))
-    return "\n".join(lines) + "\n"
+class Line(Protocol):
+    """One line of a table, of whatever shape: ``Row`` here, others in ``figures``."""
+
+    @property
+    def section(self) -> str: ...
+    @property
+    def failed(self) -> bool: ...
+    def head(self) -> tuple[str, ...]: ...
+    def cells(self) -> tuple[str, ...]: ...
 
 
-_HEAD = "| what | baseline in the same run | ratio (median) | p10 to p90 | median | target | verdict |"
+L = TypeVar("L", bound=Line)
 
 
-def _line(row: Row) -> str:
-    name = f"{row.name} ({row.note})" if row.note else row.name
-    base = row.baseline
-    if row.baseline_absolute is not None:
-        base += f" ({quantity(row.baseline_absolute, row.unit)})"
-    cells = [name, base, _times(row.ratio), _range(row), quantity(row.absolute, row.unit)]
-    cells += [_times(row.target), row.verdict]
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def markdown(lines: Iterable[Line], about: Mapping[str, str]) -> str:
+    """Everything as Markdown, one table per section, below what it was measured on."""
+    found = ["# Benchmarks", "", *(f"- {name}: {text}" for name, text in about.items())]
+    for section, those in by_section(lines).items():
+        found += ["", f"## {section}", "", table(those)]
+    return "\n".join(found) + "\n"
 
 
-def _times(ratio: float | None) -> str:
+def by_section(lines: Iterable[L]) -> dict[str, list[L]]:
+    found: dict[str, list[L]] = {}
+    for line in lines:
+        found.setdefault(line.section, []).append(line)
+    return found
+
+
+def table(lines: Sequence[Line]) -> str:
+    rows = [[cell.replace("|", "\\|") for cell in line.cells()] for line in lines]
+    head = lines[0].head()
+    rows = [row + [""] * (len(head) - len(row)) for row in rows]
+    ruler = ["---:" if _numeric([row[place] for row in rows]) else "---" for place in range(len(head))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ruler, *rows))
+
+
+def _numeric(cells: Sequence[str]) -> bool:
+    """Whether a column holds figures, which stand on the right: some, and nothing else."""
+    return any(cells) and all(cell[:1].isdigit() for cell in cells if cell)
+
+
+def times(ratio: float | None) -> str:
     if ratio is None:
         return ""
     figure = f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
     return figure + "\N{MULTIPLICATION SIGN}"
-
-
-def _range(row: Row) -> str:
-    if row.p10 is None or row.p90 is None:
-        return ""
-    return f"{_times(row.p10)} to {_times(row.p90)}"
 
 
 def quantity(amount: float | None, unit: str) -> str:
@@ -207,6 +248,10 @@ def quantity(amount: float | None, unit: str) -> str:
     return f"{amount / 1e-9:.3g} ns"
 
 
-def plain(rows: Iterable[Row], about: Mapping[str, str]) -> dict[str, Any]:
+def plain(lines: Iterable[Any], about: Mapping[str, str]) -> dict[str, Any]:
     """All rows as plain data for ``--json``; times in seconds, memory in bytes."""
-    return {"about": dict(about), "rows": [asdict(row) | {"verdict": row.verdict} for row in rows]}
+    return {"about": dict(about), "rows": [asdict(line) | _judged(line) for line in lines]}
+
+
+def _judged(line: Any) -> dict[str, str]:
+    return {"verdict": line.verdict} if isinstance(line, Row) else {}

@@ -83,7 +83,7 @@ def _code(contender: Contender, read: str, parent: Path, count: int) -> str:
     parent.mkdir(exist_ok=True)
     root = parent / f"{contender.name}-{count}"
     contender.write(root, count)
-    code = f"ROOT = {str(root)!r}\n{contender.imports}\n{contender.load}\n{read}"
+    code = f"{contender.loaded(root)}\n{read}"
     run_python(code, _environ(contender, count))  # the second start is the usual one
     return code
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.changing import DURABLE, REDIS
 from benchmarks.contenders import OTHERS, PARAMSTORE, Contender
 from benchmarks.harness import Case, Row, compare, failed_row, process, statement
 from benchmarks.memory import dictionary_bytes, memory_row
 from benchmarks.plan import Plan
 from benchmarks.reads import dictionary
 from benchmarks.startup import bare
-from benchmarks.stores import SIZES, VALUE, paramstore, workspace
+from benchmarks.stores import SIZES, VALUE, drop_caches, workspace
 
 READS = "Other libraries: one read of a float"
 START = "Other libraries: interpreter, import and first read, 60 values"
@@ -30,21 +32,12 @@ def rows(plan: Plan) -> list[Row]:
         return _reads(parent, plan) + _starts(parent, plan) + _memory(parent)
 
 
-def absence(contender: Contender) -> str:
-    """Why a library cannot be measured here, or nothing."""
-    if contender is PARAMSTORE:
-        try:
-            paramstore()
-        except ImportError as error:
-            return f"not available: {error}"
-        return ""
-    here = all(importlib.util.find_spec(module) for module in contender.modules)
-    return "" if here else "not installed"
-
-
 def _reads(parent: Path, plan: Plan) -> list[Row]:
-    with _same_environ():
-        cases, gaps = _collect(READS, lambda contender: _read_cases(contender, parent / "read"))
+    with _same_environ(), ExitStack() as served:
+        everyone = (PARAMSTORE, *OTHERS, *DURABLE, REDIS)
+        cases, gaps = _collect(
+            READS, everyone, lambda contender: _read_cases(contender, parent / "read", served)
+        )
         return compare(READS, dictionary(), cases, plan.reads) + gaps
 
 
@@ -59,54 +52,78 @@ def _same_environ() -> Iterator[None]:
             del os.environ[name]
 
 
-def _read_cases(contender: Contender, parent: Path) -> list[Case]:
-    root = _written(contender, parent)
+def _read_cases(contender: Contender, parent: Path, served: ExitStack) -> list[Case]:
+    root = served.enter_context(contender.laid(_place(contender, parent), COUNT))
     os.environ.update(contender.variables(COUNT))
-    namespace: dict[str, Any] = {"ROOT": str(root)}
+    namespace: dict[str, Any] = {}
     path = sys.path.copy()
-    exec(f"{contender.imports}\n{contender.load}\n{contender.freeze}", namespace)
+    exec(f"{contender.loaded(root)}\n{contender.freeze}", namespace)
     sys.path[:] = path
     cases = []
     for caption, source in {**contender.reads, **contender.frozen}.items():
         if (seen := eval(source, namespace)) != VALUE:
             raise ValueError(f"{source} gave {seen!r}, not {VALUE!r}")
-        note = "never fresh" if caption in contender.frozen else ""
+        note = "never fresh" if caption in contender.frozen else contender.lacks
         cases.append(Case(f"{contender.name}: {caption}", statement(source, namespace), note=note))
     return cases
 
 
 def _starts(parent: Path, plan: Plan) -> list[Row]:
-    cases, gaps = _collect(START, lambda contender: [_start_case(contender, parent / "start")])
+    def build(contender: Contender) -> list[Case]:
+        return [_start_case(contender, parent / "start")]
+
+    cases, gaps = _collect(START, (PARAMSTORE, *OTHERS, *DURABLE), build)
+    if not PARAMSTORE.absence:
+        cases.append(_first_ever(parent / "start"))
     return compare(START, bare(), cases, plan.starts) + gaps
 
 
 def _start_case(contender: Contender, parent: Path) -> Case:
-    root = _written(contender, parent)
-    code = f"ROOT = {str(root)!r}\n{contender.imports}\n{contender.load}\n{contender.first_read}"
+    root = _place(contender, parent)
+    contender.write(root, COUNT)
     environ = {**os.environ, **contender.variables(COUNT)}
-    return Case(contender.name, process(code, environ), note=contender.source)
+    return Case(contender.name, process(_start(contender, root), environ), note=_about(contender))
+
+
+def _first_ever(parent: Path) -> Case:
+    contender = replace(PARAMSTORE, name="paramstore, every cache deleted")
+    root = _place(contender, parent)
+    contender.write(root, COUNT)
+    start = process(_start(contender, root), os.environ, before=partial(drop_caches, root))
+    return Case(contender.name, start, note=_about(contender))
+
+
+def _about(contender: Contender) -> str:
+    return "; ".join(filter(None, (contender.source, contender.lacks)))
+
+
+def _start(contender: Contender, root: Path) -> str:
+    return f"{contender.loaded(root)}\n{contender.first_read}"
 
 
 def _memory(parent: Path) -> list[Row]:
     plain = dictionary_bytes()
     found = []
     for contender in (PARAMSTORE, *OTHERS):
-        if missing := absence(contender) or contender.untraced:
+        if missing := contender.absence or contender.untraced:
             found.append(Row(MEMORY, contender.name, unit="B", missing=missing))
             continue
         try:
-            found.append(memory_row(MEMORY, contender, contender.first_read, parent / "memory", plain))
+            row = memory_row(MEMORY, contender, contender.first_read, parent / "memory", plain)
+            found.append(replace(row, note="; ".join(filter(None, (row.note, contender.lacks)))))
         except (RuntimeError, OSError) as error:
             found.append(failed_row(MEMORY, contender.name, error))
     return found
 
 
-def _collect(section: str, build: Callable[[Contender], Sequence[Case]]) -> tuple[list[Case], list[Row]]:
-    """The cases of all libraries that are here, and a row for each that is not, or that failed."""
+def _collect(
+    section: str, contenders: Sequence[Contender], build: Callable[[Contender], Sequence[Case]]
+) -> tuple[list[Case], list[Row]]:
+    """The cases of all that are here, and a row for each that is not, or that failed."""
     cases: list[Case] = []
     gaps: list[Row] = []
-    for contender in (PARAMSTORE, *OTHERS):
-        if missing := absence(contender):
+    for contender in contenders:
+        if missing := contender.absence:
             gaps.append(Row(section, contender.name, missing=missing))
             continue
         try:
@@ -116,8 +133,6 @@ def _collect(section: str, build: Callable[[Contender], Sequence[Case]]) -> tupl
     return cases, gaps
 
 
-def _written(contender: Contender, parent: Path) -> Path:
+def _place(contender: Contender, parent: Path) -> Path:
     parent.mkdir(exist_ok=True)
-    root = parent / contender.name
-    contender.write(root, COUNT)
-    return root
+    return parent / "".join(letter if letter.isalnum() else "-" for letter in contender.name)
