@@ -17,7 +17,7 @@ LEAKS = (
 )  # fmt: skip
 EDIT = Mutant("an edit that takes a byte too much", "_yaml.py", "            pieces[index] = token\n", "            pieces[index] = token\n            pieces[index + 1] = pieces[index + 1].replace(' #', '#', 1)\n")  # fmt: skip
 HANG = Mutant("a look at each byte for each line", "_yaml.py", "    for pattern, problem in GUARDS:", "    for at in range(len(text)):\n        sum(map(text[:at].count, 'abcdefghijklmnopqrstuvwxyz'))\n    for pattern, problem in GUARDS:")  # fmt: skip
-REWRITE = Mutant("a refused file is written anew", "_backends/_loader.py", "            except InvalidFileError as error:\n                self.errors[error.file] = error\n", "            except InvalidFileError as error:\n                self.errors[error.file] = error\n                open(pair[1].path, 'ab').write(b'#')\n")  # fmt: skip
+REWRITE = Mutant("a refused file is written anew", "_backends/_loader.py", "        except InvalidFileError as error:\n            self.errors[error.file] = error\n", "        except InvalidFileError as error:\n            self.errors[error.file] = error\n            open(self.backend.path(file), 'ab').write(b'#')\n")  # fmt: skip
 SERVED = Mutant("a refused file is served", "_schema.py", "        if problems:\n            raise DocumentError(file, \"\\n  \".join(problems))\n", "")  # fmt: skip
 
 
