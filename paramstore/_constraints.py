@@ -121,13 +121,16 @@ def violation(constraint: Constraint, values: Mapping[str, Any]) -> str | None:
 
 def shortfalls(constraint: Constraint, values: Mapping[str, Any]) -> list[float]:
     """Return by how much ``values`` break each part of ``constraint``, zero where they do not: both sides of a total,
-    each step of an order."""
+    each step of an order. What must differ and does not is off by a little: no distance would tell it from what may be
+    equal."""
     if constraint.kind in ("sum", "linear"):
         total, low, high = _total(constraint, values), constraint.low, constraint.high
         below = low - total if low is not None else 0.0
         above = total - high if high is not None else 0.0
         return [max(0.0, below), max(0.0, above)]
-    return [max(0.0, constraint.gap - _rise(constraint, values, pair)) for pair in pairwise(constraint.paths)]
+    tie = TOLERANCE if constraint.strict else 0.0
+    rises = [_rise(constraint, values, pair) for pair in pairwise(constraint.paths)]
+    return [max(0.0, constraint.gap - rise + (0.0 if rise > 0 else tie)) for rise in rises]
 
 
 def rows(constraint: Constraint, unit: Mapping[str, Decimal]) -> Iterator[Terms]:

@@ -324,6 +324,15 @@ def violation(
     return Violation(key, rule, f"{text}.", asked, dict(move.context), allowed)
 
 
+def too_many(schema: Schema, error: OverflowError) -> Violation:
+    """Say of ``_layers.contexts`` that it gave up."""
+    text = (
+        f"`{schema.namespace}`: its overrides combine to {error.args[0]} contexts, too many to hold its rules to "
+        f"({schema.file}). Merge overrides, or give fewer dimensions."
+    )
+    return Violation(schema.namespace, "contexts", text)
+
+
 def named(key: str, context: Mapping[str, Any]) -> str:
     """Write a key with its context, as messages have it."""
     return f"`{key}`" + (f" at {', '.join(f'{n}={v}' for n, v in context.items())}" if context else "")

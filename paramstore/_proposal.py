@@ -23,6 +23,7 @@ from paramstore._guards import (
     limits,
     named,
     tightest,
+    too_many,
 )
 from paramstore._layers import Layers, contexts
 from paramstore._model import ABSENT, Change, Spec, Violation
@@ -69,7 +70,11 @@ def settle(proposal: Proposal, asker: Asker) -> tuple[list[Change], list[Violati
         path: mover for path in _movable(proposal, held, asker) if (mover := _mover(proposal, path, asker))
     }
     try:
-        applied = _solve(proposal, movers)
+        ties = [row for c in proposal.schema.constraints for row in _rows(proposal, c, movers)]
+    except OverflowError as error:
+        return [], [too_many(proposal.schema, error)]
+    try:
+        applied = _solve(proposal, movers, ties)
     except Infeasible as error:
         return [], [_contradiction(proposal, error)]
     changes = [_kept(proposal, path, found[0].rule) for path, found in held.items() if found]
@@ -144,11 +149,10 @@ def _mover(proposal: Proposal, path: str, asker: Asker) -> _Mover:
     return _Mover(move, target, decimals, limits(schema, move, asker, decimals))
 
 
-def _solve(proposal: Proposal, movers: Mapping[str, _Mover]) -> dict[str, Decimal]:
+def _solve(proposal: Proposal, movers: Mapping[str, _Mover], ties: list[Row]) -> dict[str, Decimal]:
     key = {path: proposal.schema.specs[path].key for path in movers}
     variables = [_variable(key[path], mover) for path, mover in movers.items()]
-    found = [row for c in proposal.schema.constraints for row in _rows(proposal, c, movers)]
-    solved = project(variables, found)
+    solved = project(variables, ties)
     return {path: solved[name] for path, name in key.items()}
 
 

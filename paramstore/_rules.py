@@ -24,6 +24,7 @@ from paramstore._guards import (
     limits,
     move_of,
     named,
+    too_many,
 )
 from paramstore._layers import Layers, agree, contexts
 from paramstore._model import ABSENT, Change, Spec, Violation
@@ -106,7 +107,7 @@ def judge_request(
     if request.on_violation == "clamp":
         move = move_of(document, path, request.context)
         value, bound_by = _clamped(schema, move, value, asker)
-        if bound_by and old is ABSENT and value == move.old:
+        if bound_by and value == move.old:  # though it may have more digits than the schema keeps
             return Change(request.key, old, old, request.context, request.value, bound_by), []
     value, broken = schema.judge(path, value)
     rounded = round_to(value, schema.specs[path].decimals)
@@ -261,7 +262,7 @@ def _guard_path(
     try:
         reached = list(_places(schema, before, after, path, [change.context for change in changes], asker))
     except OverflowError as error:
-        yield _too_many(schema, error)
+        yield too_many(schema, error)
         return
     for context in reached:
         value, source = new.values(context)[path], new.source(path, context)
@@ -325,7 +326,7 @@ def broken_constraints(
         try:
             seen[paths] = seen.get(paths) or list(_reached(before, after, constraint.paths, mine))
         except OverflowError as error:
-            return [_too_many(schema, error)]
+            return [too_many(schema, error)]
         for context, then, now in seen[paths]:
             problem = violation(constraint, now)
             if problem and not _was_broken(constraint, then, now, context):
@@ -379,11 +380,3 @@ def _was_broken(
         return False
     pairs = zip(shortfalls(constraint, now), shortfalls(constraint, then), strict=True)
     return all(short <= before + WORSE for short, before in pairs)
-
-
-def _too_many(schema: Schema, error: OverflowError) -> Violation:
-    text = (
-        f"`{schema.namespace}`: its overrides combine to {error.args[0]} contexts, too many to hold its rules to "
-        f"({schema.file}). Merge overrides, or give fewer dimensions."
-    )
-    return Violation(schema.namespace, "contexts", text)

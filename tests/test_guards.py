@@ -760,6 +760,37 @@ def test_a_context_broken_by_hand_may_not_be_broken_the_other_way_or_elsewhere()
         tx.set("n.d", 0.6, symbol="BTC")
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_what_must_differ_may_not_be_made_equal_for_a_context(tmp_path: Path, together: bool) -> None:
+    """A file that says so is refused by the next reader that has no cache of it."""
+    leaves = {name: number(value) for name, value in (("a", 5.0), ("b", 3.0))}
+    raw = schema(leaves, DIMENSIONS, [{"descending": ["a", "b"], "strict": True}])
+    root = write_store(tmp_path / "s", {"n": raw}, {"n": "schema: 1\nvalues: {a: 5.0, b: 3.0}\n"})
+    store = ParamStore(root, environ={})
+    with refused("constraint"), store.transaction(author="learner") as tx:
+        tx.set("n.b", 4.0 if together else 5.0, symbol="BTC")
+        if together:
+            tx.set("n.a", 4.0, symbol="BTC")
+    put(store, 4.9, key="n.b", symbol="BTC")
+    assert store.health.warnings == ()
+
+
+def test_a_tie_made_by_hand_may_stay_or_go_but_not_turn_over() -> None:
+    leaves = {name: number(value) for name, value in (("a", 5.0), ("b", 3.0), ("c", 2.0))}
+    store = memory_store(
+        {"n": schema(leaves, DIMENSIONS, [{"descending": ["a", "b", "c"], "strict": True}])},
+        {"n": {"schema": 1, "values": {"a": 5.0, "b": 3.0, "c": 2.0},
+               "overrides": [{"at": {"symbol": "BTC"}, "values": {"b": 5.0}}]}},
+    )  # fmt: skip
+    put(store, 1.0, key="n.c", symbol="BTC")
+    for value in (5.0, 6.0):  # one more tie, and the order turned over
+        with refused("constraint"):
+            put(store, value, key="n.c" if value == 5.0 else "n.b", symbol="BTC")
+    put(store, 4.0, key="n.b", symbol="BTC")
+    with refused("constraint"):
+        put(store, 5.0, key="n.b", symbol="BTC")
+
+
 def test_a_projection_of_the_base_suits_contexts_that_keep_some_values() -> None:
     store, _ = weights(0.25, 0.25, 0.25, 0.25)
     with store.transaction(author="learner") as tx:
