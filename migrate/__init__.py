@@ -110,8 +110,6 @@ def apply(plan_path: str, store: str | None = None, write: bool = False) -> Appl
     result = Applied(prepared_diff(prepared), len(prepared.sites), prepared.refused)
     if write and prepared.sites:
         changes = _apply.changes_of(prepared, root, _apply.record_of(prepared, root, record))
-        for name in ("schemas", "params"):
-            os.makedirs(os.path.join(root, name), exist_ok=True)
         _apply.write_all(plan_path, changes)
         result.written = True
     return result

@@ -1,21 +1,24 @@
 """All files or none: stage every new file, name them all in one marker, then give each its name.
 
 The marker is the point of no return. A crash before it leaves the old files and some staged ones, which the
-next run on the same files replaces; a crash after it leaves a mixture that the next run completes. The store's files come
-first, so that a rewritten source always finds its keys.
+next run on the same files replaces; a crash after it leaves a mixture that the next run completes, unless somebody
+edited a file meanwhile: then it touches none. The store's files come first, and are on disk before a source
+gets its name, so that a rewritten source always finds its keys.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from paramstore.errors import ParamstoreError
+from paramstore.errors import ParamstoreError, WriteError
 from paramstore.migrate._locate import scoped
 from paramstore.migrate._plan import PlanError
 from paramstore.migrate._prepare import Prepared
@@ -25,10 +28,16 @@ from paramstore.migrate._source import bytes_of, read
 MARKER = ".applying"
 RECORD = ".applied.json"
 STAGED = ".paramstore-new"
+DONE, WAITS, EDITED, LOST = "done", "waits", "edited", "lost"
 
 
 class ChangedError(ParamstoreError):
     """A file changed while the migration was at work. Nothing was written."""
+
+
+class UnfinishedError(ParamstoreError):
+    """A change was begun and is not finished: each file is old or new. The message says what is in the way
+    and how to go on; the marker stays until then."""
 
 
 @dataclass(frozen=True)
@@ -41,71 +50,303 @@ class Change:
 
 
 def write_all(plan_path: str, changes: Iterable[Change]) -> None:
-    """Write all changes or none; resumes what an earlier run left unfinished. Raises ``ChangedError``
-    when a file is not as ``before`` says, and ``OSError``; in both cases nothing was written."""
+    """Write all changes or none. Raises ``ChangedError`` when a file is not as ``before`` says, and ``WriteError``;
+    in both cases nothing was written. Raises ``UnfinishedError`` after the point of no return."""
     changes = [change for change in changes if change.before != change.after]
     if not changes:
         return
-    staged: list[str] = []
-    try:
-        for change in changes:
-            if bytes_of(change.path) != change.before:
-                raise ChangedError(
-                    f"{change.path} changed while it was being migrated. Nothing was written; run it again."
-                )
-            if change.after is not None:
-                staged.append(_stage(change.path, change.after))
-        for folder in {os.path.dirname(path) for path in staged}:
-            _sync(folder)
-        _mark(plan_path, changes)
-    except BaseException:
-        for path in staged:
-            with suppress(OSError):
-                os.unlink(path)
-        raise
-    resume(plan_path)
+    made: list[str] = []
+    with _alone(plan_path):
+        try:
+            _stage_all(changes, made)
+            _mark(plan_path, changes)
+        except UnfinishedError:
+            raise  # the marker stands, so what it names must
+        except BaseException as error:
+            _unstage(changes, made)
+            if isinstance(error, OSError) and not isinstance(error, ParamstoreError):
+                raise WriteError(f"{_said(error)}. Nothing was written.") from error
+            raise
+        _complete(plan_path + MARKER)
 
 
-def resume(plan_path: str) -> list[str]:
-    """Complete what a marker names, and return the files it named. Nothing happens without a marker."""
+def _stage_all(changes: list[Change], made: list[str]) -> None:
+    for folder in dict.fromkeys(os.path.dirname(change.path) for change in changes if change.before is None):
+        _make_folder(folder, made)
+    for change in changes:
+        if bytes_of(change.path) != change.before:
+            raise ChangedError(
+                f"{change.path} changed while it was being migrated. Nothing was written; run it again."
+            )
+        if change.after is not None:
+            _stage(change.path, change.after)
+    for folder in {os.path.dirname(change.path) for change in changes if change.after is not None}:
+        _sync(folder)
+
+
+def _unstage(changes: list[Change], made: list[str]) -> None:
+    for change in changes:
+        with suppress(OSError):
+            os.unlink(change.path + STAGED)
+    for folder in reversed(made):
+        with suppress(OSError):
+            os.rmdir(folder)
+
+
+def resume(plan_path: str) -> None:
+    """Complete what a marker names. Nothing happens without one. Raises ``UnfinishedError``, and touches no
+    file, when one that waits for its new content is not as it was when the change began."""
     marker = plan_path + MARKER
+    if os.path.lexists(marker):
+        with _alone(plan_path):
+            _complete(marker)
+
+
+@contextmanager
+def _alone(plan_path: str) -> Iterator[None]:
+    """Refuse while another process is at work on the plan: each would take the other's staged files for its own."""
+    try:
+        fd = os.open(plan_path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise PlanError(f"The plan {plan_path} cannot be read: {error.strerror}.") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise ChangedError(
+            f"Another process is at work on {plan_path}. Nothing was written; run it again once that has ended."
+        ) from None
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _complete(marker: str) -> None:
+    try:
+        steps = _read_marker(marker)
+        if steps is None:
+            return
+        states = [step.state() for step in steps]
+        if LOST in states and {LOST, WAITS}.issuperset(states) and all(step.known for step in steps):
+            _unstage_steps(steps)  # every file is as before: the marker outlived what it names
+        else:
+            _refuse(marker, steps, states)
+            for folder, members in groupby(steps, lambda step: os.path.dirname(step.path)):
+                for step in members:
+                    step.take(marker)
+                _sync(folder)
+        os.unlink(marker)
+        _sync(os.path.dirname(os.path.abspath(marker)))
+    except OSError as error:
+        if not os.path.lexists(marker):  # refused before anything was begun, or after all of it was done
+            raise PlanError(f"{_said(error)}. Run this again.") from error
+        raise UnfinishedError(
+            f"{_said(error)}. The change that {marker} names is not finished: run this again, and it goes on where it "
+            "stopped."
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One file of a marker: the sums of its content before and after (``None``: no file)."""
+
+    path: str
+    before: str | None
+    after: str | None
+    known: bool = True  # earlier versions did not note what stood before
+
+    @property
+    def staged(self) -> str:
+        return self.path + STAGED
+
+    def state(self) -> str:
+        whole = self.after is None or _sum(bytes_of(self.staged)) == self.after
+        there = self.after is None or os.path.lexists(self.staged)
+        now = _sum(bytes_of(self.path))  # last, because somebody may save it at any time
+        if now == self.after:
+            return DONE
+        if self.known and now != self.before:
+            # only a rename takes a staged file away: then this is an edit of the new content
+            return EDITED if there or now is None else DONE
+        return WAITS if whole else LOST
+
+    def take(self, marker: str) -> None:
+        """Give the file its new content, if it still is as it was."""
+        state = self.state()
+        _refuse(marker, [self], [state])
+        if self.after is None:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
+        elif state == WAITS:
+            os.replace(self.staged, self.path)
+        elif os.path.lexists(self.staged):
+            os.unlink(self.staged)
+
+
+def _unstage_steps(steps: list[_Step]) -> None:
+    for step in steps:
+        with suppress(FileNotFoundError):
+            os.unlink(step.staged)
+
+
+def _refuse(marker: str, steps: list[_Step], states: list[str]) -> None:
+    """Raise ``UnfinishedError`` for files that may not get their new content."""
+    edited = [step.path for step, state in zip(steps, states, strict=True) if state == EDITED]
+    if edited:
+        raise UnfinishedError(
+            f"Not as it was when the change that {marker} names was begun, which is not finished: {', '.join(edited)}. "
+            "It was left as it stands. To go on, keep your edit elsewhere, put the file back as it was (git checkout, "
+            f"git stash), run this again, and make the edit anew. To give the change up, restore the other files that {marker} "
+            "names with git, then delete it."
+        )
+    lost = [step.path for step, state in zip(steps, states, strict=True) if state == LOST]
+    if lost:
+        raise UnfinishedError(
+            f"The new content of {', '.join(lost)} is lost ({STAGED} beside it is gone or damaged), and the change that "
+            f"{marker} names is not finished. Restore every file that it names with git, delete it, and apply again."
+        )
+
+
+def _read_marker(marker: str) -> list[_Step] | None:
+    """Return the files that a marker names, ``None`` if there is none. Raises ``PlanError``."""
     try:
         with open(marker, encoding="utf-8") as stream:
             work = json.load(stream)
     except FileNotFoundError:
-        return []
+        return None
     except (ValueError, RecursionError) as error:
         raise PlanError(
             f"{marker} is damaged ({error}). Restore the files with git, then delete it."
         ) from None
     if not _is_marker(work):
         raise PlanError(f"{marker} is damaged. Restore the files with git, then delete it.")
-    for item in work["files"]:
-        path, staged = item["path"], item["path"] + STAGED
-        if item["after"] is None:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-        elif os.path.exists(staged):
-            os.replace(staged, path)
-        elif _sum(bytes_of(path)) != item["after"]:
-            raise PlanError(
-                f"{path}: its new content is lost ({staged} is gone). Restore the files with git, then delete {marker}."
-            )
-    for folder in {os.path.dirname(item["path"]) for item in work["files"]}:
-        _sync(folder)
-    os.unlink(marker)
-    _sync(os.path.dirname(os.path.abspath(marker)))
-    return [item["path"] for item in work["files"]]
+    folder = os.path.dirname(os.path.abspath(marker))
+    steps = [
+        _Step(
+            os.path.normpath(os.path.join(folder, item["path"])),
+            item.get("before"),
+            item["after"],
+            "before" in item,
+        )
+        for item in work["files"]
+    ]
+    record = os.path.abspath(marker.removesuffix(MARKER) + RECORD)
+    if any(step.after is None and step.path != record for step in steps):
+        raise PlanError(f"{marker} asks to remove what no migration removes. Delete it.")
+    return steps
 
 
 def _is_marker(work: Any) -> bool:
     files = work.get("files") if isinstance(work, dict) else None
     return isinstance(files, list) and all(
         isinstance(item, dict)
-        and isinstance(item.get("path"), str)
+        and _is_path(item.get("path"))
+        and isinstance(item.get("before"), str | None)
         and isinstance(item.get("after", 0), str | None)
         for item in files
     )
+
+
+def _is_path(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:  # half a character
+        return False
+
+
+def _mark(plan_path: str, changes: list[Change]) -> None:
+    """Write the marker; if that is refused, leave none. Paths are relative to it: a directory may be moved."""
+    marker = plan_path + MARKER
+    folder = os.path.dirname(os.path.abspath(marker))
+    files = [
+        {"path": os.path.relpath(c.path, folder), "before": _sum(c.before), "after": _sum(c.after)}
+        for c in changes
+    ]
+    temporary = f"{marker}.new"
+    try:
+        _write(temporary, json.dumps({"files": files}).encode())
+        os.replace(temporary, marker)
+        _sync(folder)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        _unmark(marker, folder, error)
+        raise
+
+
+def _unmark(marker: str, folder: str, why: BaseException) -> None:
+    """Remove the marker before what it names, so that no run finds it alone."""
+    with suppress(OSError):
+        os.unlink(marker)
+    if os.path.lexists(marker):
+        raise UnfinishedError(
+            f"{_said(why)}. {marker} cannot be removed, so the change that it names is decided, but not finished: run this "
+            "again, and it is completed."
+        ) from why
+    with suppress(OSError):
+        _sync(folder)
+
+
+def _make_folder(path: str, made: list[str]) -> None:
+    """Make a folder, and those above it, where missing, each with its name on disk; note in ``made`` what is new."""
+    above = os.path.dirname(path)
+    if os.path.isdir(path):
+        with suppress(PermissionError):  # then it was not made here
+            _sync(above)  # its maker may have died before its name was on disk
+        return
+    _make_folder(above, made)
+    os.mkdir(path)
+    made.append(path)
+    _sync(above)
+
+
+def _stage(path: str, raw: bytes) -> None:
+    """Write the new bytes beside the file, with its mode and owner."""
+    try:
+        like = os.stat(path)
+    except FileNotFoundError:
+        like = None
+    _write(path + STAGED, raw, like)
+
+
+def _write(path: str, raw: bytes, like: os.stat_result | None = None) -> None:
+    """Write a file of ours anew and put its bytes on disk, never through a link."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with open(fd, "wb") as stream:
+        stream.write(raw)
+        if like is not None:
+            with suppress(OSError):  # who may write here need not own the file
+                os.fchown(fd, like.st_uid, like.st_gid)
+            os.fchmod(fd, like.st_mode & 0o7777)
+        stream.flush()
+        os.fsync(fd)
+
+
+def _sync(folder: str) -> None:
+    fd = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sum(raw: bytes | None) -> str | None:
+    return None if raw is None else hashlib.sha256(raw).hexdigest()
+
+
+def _said(error: BaseException) -> str:
+    """Return what the operating system refused, and where."""
+    if not isinstance(error, OSError):
+        return type(error).__name__
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+
+
+# -- what was applied ------------------------------------------------------------------------------
 
 
 def _is_record(data: Any) -> bool:
@@ -127,48 +368,6 @@ def _is_layer(layer: Any) -> bool:
         and all(isinstance(row, list) and tuple(map(type, row)) == kinds for row in items)
         for items, kinds in rows
     )
-
-
-def _mark(plan_path: str, changes: list[Change]) -> None:
-    data = {"files": [{"path": change.path, "after": _sum(change.after)} for change in changes]}
-    temporary = f"{plan_path}{MARKER}.new"
-    with open(temporary, "w", encoding="utf-8") as stream:
-        json.dump(data, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, plan_path + MARKER)
-    _sync(os.path.dirname(os.path.abspath(plan_path)))
-
-
-def _stage(path: str, raw: bytes) -> str:
-    """Write the new bytes beside the file, with its mode."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    staged = path + STAGED
-    with suppress(FileNotFoundError):
-        os.unlink(staged)
-    fd = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    with open(fd, "wb") as stream:
-        stream.write(raw)
-        with suppress(FileNotFoundError):
-            os.fchmod(fd, os.stat(path).st_mode & 0o7777)
-        stream.flush()
-        os.fsync(fd)
-    return staged
-
-
-def _sync(folder: str) -> None:
-    fd = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _sum(raw: bytes | None) -> str | None:
-    return None if raw is None else hashlib.sha256(raw).hexdigest()
-
-
-# -- what was applied ------------------------------------------------------------------------------
 
 
 def record_of(prepared: Prepared, store_root: str, before: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -50,7 +50,9 @@ def prepare(plan: Plan, store_root: str, stored: Collection[str], earlier: Mappi
     sites, problems = _matched(plan, found, refused)
     refuse(problems + _key_problems(sites))
     prepared = Prepared(plan, sites, refused=refused)
-    refuse(_rewrite_all(prepared, _reads_of(sites)))
+    refuse(
+        _rewrite_all(prepared, _reads_of(sites), {file: each.sha256 for file, each in found.files.items()})
+    )
     prepared.store = _store_files(sites, store_root)
     refuse(_strangers(sites, stored, earlier))
     prepared.values = {site.key: site.value for site in sites}
@@ -74,9 +76,12 @@ def _scanned_again(plan: Plan, accepted: list[dict[str, Any]]) -> tuple[Scan, di
         try:
             with open(os.path.join(plan.root, file), "rb") as stream:
                 now = hashlib.sha256(stream.read()).hexdigest()
-        except OSError as error:
+        except FileNotFoundError as error:
             refused[file] = f"cannot be read: {error.strerror}"
             continue
+        except OSError as error:
+            # of this moment: another try can read it, and must not find half of the plan moved
+            raise PlanError(f"{file} cannot be read: {error.strerror}. Nothing was written.") from None
         if now != sums[file]:
             refused[file] = (
                 "has changed since the scan. Scan again with the same plan: your decisions are kept"
@@ -88,7 +93,18 @@ def _scanned_again(plan: Plan, accepted: list[dict[str, Any]]) -> tuple[Scan, di
         if not os.path.isabs(file) and ".." not in file.split("/") and file.endswith(".py")
     }
     paths = [os.path.join(plan.root, file) for file in sorted({*files, *near} - refused.keys())]
-    return scan(paths, plan.root, ("yes", "review", "no"), True, namespaces(plan)), refused
+    found = scan(paths, plan.root, ("yes", "review", "no"), True, namespaces(plan))
+    unseen = {file: why for file, why in found.skipped.items() if file in near or file in files}
+    refuse(
+        [
+            f"{file} {why}."
+            for file, why in unseen.items()
+            if file in files or why.startswith("cannot be read")
+        ]
+    )
+    refused.update(unseen)  # what reads a name and cannot be rewritten holds the name back
+    _refuse_tied(accepted, refused)
+    return found, refused
 
 
 def _refuse_tied(accepted: list[dict[str, Any]], refused: dict[str, str]) -> None:
@@ -209,7 +225,10 @@ def _reads_of(sites: list[Site]) -> dict[str, list[tuple[Site, Read]]]:
     return by_file
 
 
-def _rewrite_all(prepared: Prepared, reads: Mapping[str, list[tuple[Site, Read]]]) -> list[str]:
+def _rewrite_all(
+    prepared: Prepared, reads: Mapping[str, list[tuple[Site, Read]]], seen: Mapping[str, str]
+) -> list[str]:
+    """Rewrite the files of ``prepared``, if they still are as the scan has ``seen`` them (their sums)."""
     own: dict[str, list[Site]] = {}
     for site in prepared.sites:
         own.setdefault(site.file, []).append(site)
@@ -217,6 +236,8 @@ def _rewrite_all(prepared: Prepared, reads: Mapping[str, list[tuple[Site, Read]]
     for file in sorted({*own, *reads}):
         try:
             source = named(read(os.path.join(prepared.plan.root, file)), file)
+            if source.sha256 != seen[file]:  # places in it mean nothing in other text
+                raise Unreadable("changed while it was being migrated; run it again")
             rewritten = rewrite(source, own.get(file, []), reads.get(file, []))
             source.encode(rewritten.text)
             prepared.sources[file] = source, rewritten
@@ -235,8 +256,9 @@ def _store_files(sites: list[Site], root: str) -> dict[str, tuple[bytes | None, 
         namespaces.setdefault(site.namespace, {}).setdefault(site.key, site)
     found: dict[str, tuple[bytes | None, bytes]] = {}
     for namespace, members in namespaces.items():
-        schema = bytes_of(os.path.join(root, f"schemas/{namespace}.schema.json"))
-        text = bytes_of(os.path.join(root, f"params/{namespace}.yaml"))
+        names = f"schemas/{namespace}.schema.json", f"params/{namespace}.yaml"
+        schema, text = (bytes_of(os.path.join(root, name)) for name in names)
+        before = dict(zip(names, (schema, text), strict=True))  # read once: a learner may commit at any time
         existing = (schema, text) if schema is not None and text is not None else None
         rules = shown(namespace, {site.path: site.value for site in members.values()})
         sums = [pattern for rule in rules for pattern in rule.get("sum", ())]
@@ -246,10 +268,15 @@ def _store_files(sites: list[Site], root: str) -> dict[str, tuple[bytes | None, 
         except ParamstoreError as error:
             raise PlanError(f"Namespace `{namespace}`: {error}") from None
         for file, raw in files.items():
-            found[file] = bytes_of(os.path.join(root, file)), raw
+            if existing is None and before[file] not in (None, raw):
+                (other,) = {*names} - {file}
+                raise PlanError(
+                    f"{file} is there without {other}, and would be written over: add that, or move it away. Nothing was written."
+                )
+            found[file] = before[file], raw
     if found and not os.path.islink(os.path.join(root, ".gitignore")):
-        before = bytes_of(os.path.join(root, ".gitignore"))
-        found[".gitignore"] = before, ignoring_runtime(before)
+        ignored = bytes_of(os.path.join(root, ".gitignore"))
+        found[".gitignore"] = ignored, ignoring_runtime(ignored)
     return found
 
 

@@ -420,7 +420,14 @@ def test_a_file_whose_reader_has_changed_waits_with_it(call: Call, tmp_path: Pat
 
 
 SPOILED = {
-    "plan.yaml.applying": ["[]", "{}", '{"files": 3}', '{"files": [{}]}', '"x"', "[" * 100_000],
+    "plan.yaml.applying": [
+        *("[]", "{}", '{"files": 3}', '{"files": [{}]}', '"x"', "[" * 100_000),
+        '{"files": [{"path": "a.py", "before": 3, "after": "x"}]}',
+        '{"files": [{"path": "\\ud800", "after": "x"}]}',
+        '{"files": [{"path": "a\\u0000", "after": "x"}]}',
+        '{"files": [{"path": "", "after": "x"}]}',
+        '{"files": [{"path": "moved.py", "after": null}]}',  # removes a source
+    ],
     "plan.yaml.applied.json": [
         "[]",
         '{"applied": 1, "store": ".", "files": {"moved.py": 3}}',
@@ -436,3 +443,4 @@ def test_a_spoiled_record_or_marker_is_told(file: str, moved: Path, call: Call) 
         (moved / file).write_text(text)
         for command in (["verify", "plan.yaml"], ["revert", "plan.yaml"], ["apply", "plan.yaml"]):
             assert call(*command, status=1).output.startswith("error: ")
+            assert (moved / "moved.py").exists()

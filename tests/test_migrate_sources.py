@@ -219,9 +219,9 @@ def test_a_source_saved_while_it_is_migrated_is_kept(
     call("scan", "bot.py")
     stage = _apply._stage
 
-    def save_first(target: str, raw: bytes) -> str:
+    def save_first(target: str, raw: bytes) -> None:
         path.write_text("MIN_SCORE = 0.9\n")
-        return stage(target, raw)
+        stage(target, raw)
 
     monkeypatch.setattr(_apply, "_stage", save_first)
     said = call("apply", "plan.yaml", "--write", status=1).output

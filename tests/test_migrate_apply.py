@@ -1,0 +1,255 @@
+"""An apply that was interrupted or refused: what stands then, and how the next run goes on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from plan_file import Call, write
+
+from paramstore.migrate import _apply
+
+A = "MIN_SCORE = 0.3\nMAX_RISK = 0.2\n\ndef f(x):\n    return x > MIN_SCORE\n"
+B = "from a import MAX_RISK\n\nFLOOR_RATE = 0.1\n\ndef g(x):\n    return x * MAX_RISK > FLOOR_RATE\n"
+MARKER = "plan.yaml.applying"
+LEFT = ("*.paramstore-new", "*.applying*", "*.new")
+
+
+@pytest.fixture
+def planned(call: Call, tmp_path: Path) -> Path:
+    """A directory with two sources, one of which reads a name of the other, and their plan."""
+    write(tmp_path, "a.py", A)
+    write(tmp_path, "b.py", B)
+    call("scan", "a.py", "b.py")
+    return tmp_path
+
+
+def files(root: Path) -> dict[str, bytes]:
+    """Return every file below ``root`` but the run-time ones."""
+    found = (path for path in root.rglob("*") if path.is_file() and ".paramstore" not in path.parts)
+    return {str(path.relative_to(root)): path.read_bytes() for path in found}
+
+
+def left_over(root: Path) -> list[str]:
+    return sorted(path.name for pattern in LEFT for path in root.rglob(pattern))
+
+
+def interrupted(call: Call, root: Path, before: str, command: str = "apply") -> None:
+    """Run a command that is refused when it is about to give ``before`` its new content."""
+    replace = os.replace
+
+    def refuse(source: str, target: str) -> None:
+        if os.path.basename(target) == before:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), source, None, target)
+        replace(source, target)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "replace", refuse)
+        said = call(command, "plan.yaml", "--write", status=1).output
+    assert MARKER in said and "not finished" in said, said
+    assert (root / MARKER).exists()
+
+
+def test_a_refusal_right_after_the_marker_was_written_leaves_nothing_behind(
+    call: Call, planned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, sync = files(planned), os.fsync
+    refused: list[int] = []
+
+    def refuse(fd: int) -> None:
+        if (planned / MARKER).exists() and not refused:
+            refused.append(fd)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    said = call("apply", "plan.yaml", "--write", status=1).output
+    assert refused and "Nothing was written" in said
+    assert files(planned) == before
+    assert not (planned / "params").exists()  # nor the folders that were made
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml")
+    assert left_over(planned) == []
+
+
+def test_an_edit_after_an_interruption_is_never_overwritten(call: Call, planned: Path) -> None:
+    interrupted(call, planned, "b.py")
+    mine = B.replace("0.1", "0.15")
+    write(planned, "b.py", mine)
+    before = files(planned)
+    for command in (["apply", "plan.yaml", "--write"], ["verify", "plan.yaml"], ["scan", "a.py"]):
+        said = call(*command, status=1).output
+        assert "b.py" in said and "a.py " not in said and MARKER in said
+        assert files(planned) == before  # looked at as a whole before anything is touched
+    write(planned, "b.py", B)
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml")
+    assert left_over(planned) == []
+
+
+def test_a_deleted_file_is_not_brought_back(call: Call, planned: Path) -> None:
+    interrupted(call, planned, "b.py")
+    (planned / "b.py").unlink()
+    assert "b.py" in call("apply", "plan.yaml", "--write", status=1).output
+    assert not (planned / "b.py").exists()
+
+
+def test_an_edit_of_a_file_that_had_its_new_content_already_stays(call: Call, planned: Path) -> None:
+    interrupted(call, planned, "b.py")
+    mine = (planned / "a.py").read_text() + "\n# mine\n"
+    assert "params.get" in mine
+    write(planned, "a.py", mine)
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml")
+    assert (planned / "a.py").read_text() == mine and "params.get" in (planned / "b.py").read_text()
+
+
+def test_a_save_while_files_are_being_replaced_stays(
+    call: Call, planned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = _apply._mark
+
+    def then_save(*words: object) -> None:
+        mark(*words)  # type: ignore[arg-type]
+        write(planned, "b.py", B + "# mine\n")
+
+    monkeypatch.setattr(_apply, "_mark", then_save)
+    said = call("apply", "plan.yaml", "--write", status=1).output
+    assert "b.py" in said and MARKER in said
+    assert (planned / "b.py").read_text() == B + "# mine\n"
+
+
+def test_a_save_at_the_last_moment_stays(call: Call, planned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = os.replace
+
+    def then_save(source: str, target: str) -> None:
+        replace(source, target)
+        if target.endswith("/a.py"):
+            write(planned, "b.py", B + "# mine\n")
+
+    monkeypatch.setattr(os, "replace", then_save)
+    said = call("apply", "plan.yaml", "--write", status=1).output
+    assert "b.py" in said and MARKER in said
+    assert (planned / "b.py").read_text() == B + "# mine\n"
+    monkeypatch.setattr(os, "replace", replace)
+    write(planned, "b.py", B)
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml")
+
+
+def test_a_marker_whose_files_were_never_touched_is_dropped(call: Call, planned: Path) -> None:
+    interrupted(call, planned, ".gitignore")
+    for path in planned.rglob("*.paramstore-new"):
+        path.unlink()
+    call("verify", "plan.yaml", status=1)
+    assert left_over(planned) == []
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml")
+
+
+def test_content_that_is_lost_is_told(call: Call, planned: Path) -> None:
+    interrupted(call, planned, "b.py")
+    (planned / "b.py.paramstore-new").unlink()
+    said = call("apply", "plan.yaml", "--write", status=1).output
+    assert "b.py" in said and "lost" in said and "git" in said
+    write(planned, "a.py", A)
+    (planned / MARKER).unlink()
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml")
+
+
+def test_a_staged_file_that_was_tampered_with_is_not_taken(call: Call, planned: Path) -> None:
+    interrupted(call, planned, "b.py")
+    write(planned, "b.py.paramstore-new", "half")
+    assert "lost" in call("apply", "plan.yaml", "--write", status=1).output
+    assert (planned / "b.py").read_text() == B
+
+
+def test_a_marker_of_an_earlier_version_is_completed(call: Call, planned: Path) -> None:
+    interrupted(call, planned, "b.py")
+    work = json.loads((planned / MARKER).read_text())
+    for item in work["files"]:
+        del item["before"]
+        item["path"] = str(planned / item["path"])
+    write(planned, MARKER, json.dumps(work))
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml")
+    assert left_over(planned) == []
+
+
+def test_a_directory_that_was_moved_meanwhile_is_completed(
+    call: Call, planned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(call, planned, "b.py")
+    moved = planned.rename(planned.with_name("elsewhere"))
+    monkeypatch.chdir(moved)
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml")
+    assert left_over(moved) == []
+
+
+def test_a_revert_that_was_interrupted_is_completed(call: Call, planned: Path) -> None:
+    call("apply", "plan.yaml", "--write")
+    interrupted(call, planned, "b.py", "revert")
+    assert "Nothing of plan.yaml is applied" in call("verify", "plan.yaml", status=1).output
+    assert (planned / "a.py").read_text() == A and (planned / "b.py").read_text() == B
+    assert left_over(planned) == []
+
+
+OTHER = """
+import fcntl, sys
+with open("plan.yaml") as plan:
+    fcntl.flock(plan, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_do_not_take_each_others_files(call: Call, planned: Path) -> None:
+    interrupted(call, planned, "b.py")
+    before = files(planned)
+    with subprocess.Popen(
+        [sys.executable, "-c", OTHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=planned
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        for command in (["apply", "plan.yaml", "--write"], ["verify", "plan.yaml"]):
+            assert "Another process is at work" in call(*command, status=1).output
+        assert files(planned) == before
+        other.communicate()
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml")
+
+
+def test_a_file_that_reads_a_name_and_cannot_be_scanned_holds_the_name_back(
+    call: Call, tmp_path: Path
+) -> None:
+    write(tmp_path, "a.py", A)
+    write(tmp_path, "b.py", B)
+    reader = write(tmp_path, "c.py", "from a import MAX_RISK\n\ndef h(x):\n    return x < MAX_RISK\n")
+    call("scan", ".")
+    write(tmp_path, "c.py", reader.read_text() + "def half(:\n")
+    said = call("apply", "plan.yaml", "--write", status=1).output
+    assert "c.py is not valid Python" in said and "a.py holds a name that c.py reads" in said
+    assert (tmp_path / "a.py").read_text() == A and not (tmp_path / "params" / "a.yaml").exists()
+
+
+@pytest.mark.parametrize("name", ["params/a.yaml", "schemas/a.schema.json"])
+def test_half_a_namespace_is_not_written_over(name: str, call: Call, planned: Path) -> None:
+    write(planned, name, "of: mine\n")
+    before = files(planned)
+    assert f"{name} is there without" in call("apply", "plan.yaml", "--write", status=1).output
+    assert files(planned) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_source_keeps_its_owner_and_mode(call: Call, planned: Path) -> None:
+    os.chown(planned / "a.py", 12, 34)
+    (planned / "a.py").chmod(0o640)
+    call("apply", "plan.yaml", "--write")
+    now = (planned / "a.py").stat()
+    assert (now.st_uid, now.st_gid, now.st_mode & 0o777) == (12, 34, 0o640)
