@@ -259,10 +259,14 @@ class Loader:
 
         record = self._tail[-1]
         seen = {self.backend.values_file(name): (v.raw, v.digest) for name, (_, v) in contents.items()}
-        files = [
-            Unfinished(_files.resolve(self.backend.path(file)), file, record, seen.get(file, (b"", None)))
-            for file in record["files"]
-        ]
+        try:
+            files = [
+                Unfinished(_files.resolve(self.backend.path(file)), file, record, seen.get(file, (b"", None)))
+                for file in record["files"]
+            ]
+        except OSError:  # for recovery to tell; a reader tries again, and then takes the files as they are
+            self.settled = self.sure = False
+            return
         stands, instead = as_read(files)
         whole = all(file.done for file in files) or not any(file.done for file in files)
         if instead or not whole:  # the writer may have gone on since the files were read: then look again

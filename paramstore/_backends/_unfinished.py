@@ -76,7 +76,7 @@ def as_read(files: Sequence[Unfinished]) -> tuple[bool, list[Unfinished]]:
         return bool(done), []
     # Not where the old bytes are nowhere to be read, since a power failure took their other name: then forward.
     if not saved and all(file.spare == file.before for file in done):
-        return False, [file for file in done if file.spare == file.before]
+        return False, done
     to_do = to_exchange(files)
     return bool(to_do) and not any(file.done for file in to_do), to_do
 

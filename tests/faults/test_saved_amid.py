@@ -127,3 +127,20 @@ def test_a_save_that_is_not_believed_hides_nothing_that_was_acknowledged(
         running.refresh()
         assert seen(running)[0] == [3, 3, 3]
         time.sleep(_files.QUIET_S + 0.02)
+
+
+def test_a_temporary_file_that_cannot_be_read_stops_no_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paramstore._backends.local.SETTLE_S", 0.05)
+    root = ps.make_store(tmp_path / "store", names=NAMES, count=0)
+    commit(root, 1)
+    running = ParamStore(root)
+    seen(running)
+    die_after(root, 1)
+    (found,) = (root / "params").glob(".beta.yaml.*.tmp")
+    found.unlink()
+    found.mkdir()
+    for store in (running, ParamStore(root)):
+        store.refresh()
+        assert set(seen(store)[0]) <= {1, 9}
