@@ -67,7 +67,7 @@ def test_waiting_for_the_lock_leaves_the_loop_to_others(root: Path, store: Param
     shared = Shared()
 
     async def learn() -> int:
-        async with store.atransaction(author="me", timeout_s=20) as tx:
+        async with store.atransaction(author="me", timeout_s=5) as tx:
             tx[KEY] += 10
         return tx.commit_result.revision
 

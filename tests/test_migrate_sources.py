@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import signal
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -149,64 +144,7 @@ def test_a_key_that_the_store_has_with_another_value_is_refused(call: Call, tmp_
     assert "params" not in (tmp_path / "bot.py").read_text()
 
 
-# -- all or nothing ---------------------------------------------------------------------------------------
-
-KILL = """
-import os, signal, sys
-calls = int(sys.argv[1])
-def count(event, args):
-    global calls
-    if event in ("os.rename", "os.remove", "os.mkdir", "open", "os.link", "shutil.rmtree"):
-        path = str(args[0])
-        if event == "open" and not (args[2] and args[2] & (os.O_WRONLY | os.O_CREAT)):
-            return
-        calls -= 1
-        if calls == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(count)
-sys.dont_write_bytecode = True
-from paramstore.cli import main
-sys.argv = ["paramstore", "migrate", "apply", "plan.yaml", "--write"]
-main()
-"""
-
-
-def test_a_kill_in_the_middle_leaves_old_or_new_and_can_be_resumed(call: Call, tmp_path: Path) -> None:
-    texts = {
-        f"{name}.py": f"MIN_SCORE = 0.{number}\ndef f():\n    return MIN_SCORE\n"
-        for number, name in enumerate("abc", 3)
-    }
-    killed, step = 0, 0
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    while True:
-        step += 1
-        for path in tmp_path.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for name, text in texts.items():
-            (tmp_path / name).write_text(text)
-        call("scan", "a.py", "b.py", "c.py")
-        done = subprocess.run(
-            [sys.executable, "-c", KILL, str(step)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode == 0:
-            break
-        assert done.returncode == -signal.SIGKILL, done.stderr
-        killed += 1
-        for name, text in texts.items():  # each file is whole: the old one or the new one
-            now = (tmp_path / name).read_text()
-            assert now == text or now.startswith("from paramstore import params\n")
-        call("apply", "plan.yaml", "--write")
-        call("verify", "plan.yaml")
-        assert ParamStore(tmp_path).keys() == ["a.min_score", "b.min_score", "c.min_score"]
-        left = [
-            p.name for p in tmp_path.rglob("*") if p.name.endswith((".paramstore-new", ".applying", ".new"))
-        ]
-        assert left == []
-    assert killed >= 15
+# -- all or nothing; each call of it: tests/faults/test_apply_points.py -----------------------------------
 
 
 def test_a_source_saved_while_it_is_migrated_is_kept(

@@ -1,7 +1,8 @@
 """The same doors with inputs that coverage leads to, by atheris: ``scripts/proof guided [-max_total_time=SECONDS] [-runs=N]``.
 
-The first byte of an input chooses the door. What is found is written to ``crash-...`` in the working directory; give that
-file as the argument to run it again. Options are libFuzzer's.
+Needs ``pip install "atheris>=3"``, which has no wheels for every Python, so no lock asks for it. The first byte of an input
+chooses the door. What is found is written to ``crash-...`` in the working directory; give that file as the argument to run
+it again. Options are libFuzzer's.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import atheris
+try:
+    import atheris
+except ImportError:
+    sys.exit('atheris is missing: .venv-dev/bin/python -m pip install "atheris>=3"')
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
