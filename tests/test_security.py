@@ -270,6 +270,27 @@ def test_no_author_or_reason_makes_a_line_of_the_journal(root: Path) -> None:
     store.reset()
 
 
+# --- source is only parsed ----------------------------------------------------------------------------
+
+COMMANDS = ("stubs", "stubs --check", "doctor --source .", "check", "migrate scan .", "migrate apply plan.yaml --write",
+            "migrate verify plan.yaml", "migrate lint .", "migrate revert plan.yaml --write")  # fmt: skip
+
+
+def test_no_command_runs_the_source_that_it_reads(root: Path) -> None:
+    trap = f"open({str(root / 'ran')!r}, 'w')\nMIN_SCORE = 0.3\ndef f():\n    return MIN_SCORE\n"
+    for name in ("bot.py", "conftest.py", "sitecustomize.py", "alpha.py", "paramstore.py", "__init__.py"):
+        (root / name).write_text(trap)
+    for command in COMMANDS:
+        run = "import sys; from paramstore.cli import main; sys.path.insert(0, ''); sys.argv[1:] = sys.argv[2:]; main()"
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", run, "paramstore", *command.split()],
+            cwd=root, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode in (0, 1), (command, done.stderr)
+        assert not (root / "ran").exists(), f"{command} ran the source that it reads"
+    assert "MIN_SCORE" in (root / "plan.yaml").read_text()
+
+
 # --- the table, and the checks themselves -------------------------------------------------------------
 
 
@@ -289,6 +310,7 @@ PLANTED = {
     Mutant("long lines are parsed", "_yaml.py", "    if longest > MAX_LINE:", "    if False:"): "test_yaml_that_does_harm_is_refused_at_once",
     Mutant("anybody may write", "_trust.py", "    if mode & ANYONE:", "    if False:"): "test_a_folder_that_every_user_may_write_to_is_refused",
     Mutant("a mode is not kept", "_files.py", "        os.fchmod(fd, like.st_mode & 0o7777)", "        pass"): "test_mode_and_group_of_a_file_stay_over_a_commit",
+    Mutant("source is imported to be read", "_sources.py", "            tree = ast.parse(raw)\n", "            exec(raw, {})\n            tree = ast.parse(raw)\n"): "test_no_command_runs_the_source_that_it_reads",
     Mutant("the lock follows links", "_files.py", "os.O_RDWR | os.O_NOFOLLOW", "os.O_RDWR"): "test_links_in_the_place_of_run_time_files_are_refused",
 }  # fmt: skip
 
