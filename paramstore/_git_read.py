@@ -115,7 +115,7 @@ def _segments(paths: Iterable[str], journal: str) -> list[str]:
     for path in paths:
         folder, _, name = path.rpartition("/")
         stem = name.removesuffix(".jsonl")
-        if folder == journal and name != stem and stem.isdigit():
+        if folder == journal and name != stem and stem.isascii() and stem.isdigit():
             stems[path] = int(stem)
     return sorted(stems, key=lambda path: stems[path])
 

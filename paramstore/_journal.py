@@ -58,7 +58,10 @@ class Journal:
         if self.single:
             return [0] if os.path.exists(self.path) else []
         stems = (name.removesuffix(".jsonl") for name in _files.names(self.path, ".jsonl"))
-        return sorted(int(stem) for stem in stems if stem.isdigit())
+        numbers = (
+            int(stem) for stem in stems if stem.isascii() and stem.isdigit() and stem == f"{int(stem):08d}"
+        )
+        return sorted(numbers)  # any other file is somebody's own
 
     def place_before_end(self, size: int) -> tuple[int, int] | None:
         """Return segment and offset of a place between two lines, about ``size`` bytes before the end; ``None`` in a journal

@@ -629,6 +629,21 @@ def test_a_directory_where_the_journal_should_be(params: ParamStore, root: Path)
     commit(params, {"other.x": 2.0})
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["7.jsonl", "\u00b2.jsonl", "\u0663\u0663\u0663\u0663\u0663\u0663\u0663\u0663.jsonl", "000000001.jsonl"],
+)
+def test_what_is_no_segment_beside_the_journal_is_left_alone(
+    params: ParamStore, root: Path, name: str
+) -> None:
+    commit(params, {"other.x": 2.0})
+    (root / "params/journal" / name).write_text("notes of somebody\n")
+    fresh = ParamStore(root, environ={})
+    commit(fresh, {"other.x": 3.0})
+    assert [entry.revision for entry in ParamStore(root).history()] == [0, 1, 2]
+    assert (root / "params/journal" / name).read_text() == "notes of somebody\n"
+
+
 def test_a_file_where_the_journal_folder_should_be(params: ParamStore, root: Path) -> None:
     write(root / "params" / "journal", "not a folder")
     with pytest.raises(ParamstoreError) as caught:

@@ -78,6 +78,8 @@ def _journal_line(old: bytes, new: bytes) -> bytes:
 
 HASHES = b'"files":{"params/risk.yaml":{"before":"' + b"a" * 64 + b'"'
 FOUND = {
+    "a revision of thousands of digits": ("sealed_journal", lambda: _journal_line(b'"revision":2', b'"revision":' + b"9" * 5000)),
+    "a revision that begins with zeros": ("sealed_journal", lambda: _journal_line(b'"revision":2', b'"revision":002')),
     "hashes under another name": ("sealed_journal", lambda: _journal_line(HASHES, HASHES.replace(b"before", b"beforu"))),
     "an aborted entry without a name": ("sealed_journal", lambda: _journal_line(b'"aborts":"id00000000000003"', b'"aborts":[]')),
     "overridden rules that are no list": ("sealed_journal", lambda: _journal_line(b'"overrode":["cooldown_s"]', b'"overrode":1')),
