@@ -21,7 +21,7 @@ from paramstore.errors import JournalError
 Place = tuple[str, At]
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 HEAD = re.compile(
-    rb'\{"v":1,"revision":(0|[1-9]\d{0,17}),"id":"([^"\\]*)","time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)",'
+    rb'\{"v":1,"revision":(0|[1-9]\d{0,17}),"id":"([^"\\/\x00-\x1f\x7f]{0,64})","time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)",'
     rb'"kind":"([a-z]+)","author":(' + _TEXT + rb'),"reason":'
 )
 KEY = re.compile(rb'\{"key":(' + _TEXT + rb")")

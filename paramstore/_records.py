@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from paramstore._model import Change, Entry, Violation
 
+MOST_OF_ID = 64  # characters; ours are 16 hexadecimal digits
 VERSION = 1
 VALUELESS = frozenset({"freeze", "unfreeze", "approve", "refusal", "merge"})  # have no revision of their own
 SAID = "_said"  # in a record that joined this journal later: the revision that its line names
@@ -174,7 +175,16 @@ def _has_sound_parts(record: dict[str, Any]) -> bool:
     """Tell whether each file of a record has its hashes, and an abort names an entry by its id."""
     if record["kind"] == "abort" and type(record["evidence"].get("aborts", "")) is not str:
         return False  # of any other kind, evidence is the author's own
-    return all(map(_are_sums, record["files"].values()))
+    name, files = record["id"], record["files"]  # both become names of files
+    if not name.isascii() or not name.isprintable() or len(name) > MOST_OF_ID or "/" in name:
+        return False
+    return all(map(_is_values_file, files)) and all(map(_are_sums, files.values()))
+
+
+def _is_values_file(file: str) -> bool:
+    name = file.removeprefix("params/").removesuffix(".yaml")
+    plain = name.isascii() and f"_{name.replace('-', '_')}".isidentifier() and name[:1] not in ("", "-")
+    return plain and file == f"params/{name}.yaml"
 
 
 def _are_sums(sums: Any) -> bool:

@@ -442,3 +442,23 @@ def test_what_changed_nothing_is_no_change() -> None:
         {"old": 1, "new": 1}, {"old": 1, "new": 1.0}, {"old": 1}, {"new": 1}, {}, {"old": True, "new": 1},
     ]  # fmt: skip
     assert list(real_changes(items)) == [items[index] for index in (1, 2, 3, 5)]
+
+
+@pytest.mark.parametrize(
+    ("file", "sound"),
+    [("params/risk.yaml", True), ("params/1-a_B.yaml", True), ("params/-a.yaml", False), ("params/a.b.yaml", False), ("params/.yaml", False),
+     ("params/a/b.yaml", False), ("../risk.yaml", False), ("params/é.yaml", False), ("risk.yaml", False)],
+)  # fmt: skip
+def test_the_files_of_an_entry_are_values_files_of_the_store(file: str, sound: bool) -> None:
+    entry = Entry(
+        1,
+        "a" * 16,
+        "2025-12-20T10:00:00.000000Z",
+        "commit",
+        "me",
+        "why",
+        {},
+        (),
+        {file: FileChange("1", "2")},
+    )
+    assert (_records.parse(_records.encode(entry)[1]) is not None) is sound

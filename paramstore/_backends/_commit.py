@@ -107,9 +107,9 @@ class LocalWriter(Memory):
         known = self._started and self._journal_file is not None and self._journal_file == self._segment()
         if known and self._is_published(self.position):
             return
+        backend.journal.end_last_line()  # first: it may be an abort, which takes back what would be known by then
         if not self._started or not backend.journal.holds(self.position):
             self._begin_anew()
-        backend.journal.end_last_line()
         backend.journal.repair(self._read_on())
         published = self._is_published(self.position)
         if self._started and published:
@@ -224,7 +224,7 @@ class LocalWriter(Memory):
         """Put one entry on disk at the journal's end."""
         record, line = _records.encode(entry)
         self.position = self.backend.journal.append(line, self.position, entry.revision)
-        self.absorb(record)
+        self.absorb({**record, "crc": self.position.crc.decode()})
 
     def abort(self, record: Mapping[str, Any], why: str) -> None:
         """Record that an entry did not take place; its revision is given back. What was noted of it is forgotten by
@@ -250,6 +250,7 @@ class LocalWriter(Memory):
         assert record is not None
         self.forget()
         self.abort(record, why)
+        self.publish()  # else the entry before it would be judged again, by what stands in its files later
 
     def forget(self) -> None:
         """Have the next session read everything anew, and recover."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from paramstore import _files, _sidecar
 from paramstore._journal import START, Position
+from paramstore._records import SAID
 from paramstore._state import Dimension, Document, State, namespace_of
 from paramstore._values import ABSENT, freeze
 from paramstore.errors import DocumentError, InvalidFileError, JournalError, SchemaError
@@ -253,7 +254,7 @@ class Loader:
 
         A commit that was published stands, whatever someone has put back since. Else it is in flight or its writer died.
         """
-        if not self._tail or self._locked or self._is_published():  # a writer has recovered before it loads
+        if not self._tail or self._locked or self._is_settled():  # a writer has recovered before it loads
             return
         from paramstore._backends._unfinished import Unfinished, as_read
 
@@ -264,8 +265,8 @@ class Loader:
                 Unfinished(_files.resolve(self.backend.path(file)), file, record, seen.get(file, (b"", None)))
                 for file in record["files"]
             ]
-        except OSError:  # for recovery to tell; a reader tries again, and then takes the files as they are
-            self.settled = self.sure = False
+        except OSError as error:
+            self._leave_out(record, error)
             return
         stands, instead = as_read(files)
         whole = all(file.done for file in files) or not any(file.done for file in files)
@@ -278,9 +279,21 @@ class Loader:
             self._keep(name, self.documents)
         for file in instead:
             name = namespace_of(file.file)
-            if name in contents:  # else it is told that it cannot be read
-                self._partial, self.files[file.file] = True, None  # look again
+            self._partial, self.files[file.file] = True, None  # look again
+            if file.spare not in (file.before, file.after) and not file.quiet:  # a save that may go on
+                self.settled = False
+                self._keep(name, self.documents)
+            elif name in contents:  # else it is told that it cannot be read
                 self._take(name, contents[name][0], file.spare_raw, file.spare or "", self.documents)
+
+    def _leave_out(self, record: Mapping[str, Any], error: OSError) -> None:
+        """Have none of the files of a commit that was cut off believed, because one of those beside them cannot be read."""
+        self.settled = self.sure = False
+        self._seen, self.journal = self._tail[:-1], self._before_last_record(record["revision"] - 1)
+        for file in record["files"]:
+            self.documents.pop(namespace_of(file), None)
+            why = f"amid a commit that was cut off, and {error.filename} cannot be read: {error.strerror}. The next commit settles it"
+            self.errors[file], self.files[file] = DocumentError(file, why), None
 
     def _bring_together(self, digests: Mapping[str, str], moved: set[str]) -> bool:
         """Bring documents that were read at different moments to what stood at the end of the journal.
@@ -315,22 +328,27 @@ class Loader:
             return None
         last = self._tail[-1]["files"]
         now = {file: digests.get(namespace_of(file)) for file in last}
-        published = self._is_published()
-        if published or all(now[file] == sums["after"] for file, sums in last.items()):
+        settled = self._is_settled()
+        if settled or all(now[file] == sums["after"] for file, sums in last.items()):
             in_place = True
         elif all(now[file] == sums["before"] for file, sums in last.items()):
             in_place = False
         else:
             return None
-        if not published and any(namespace_of(file) in moved for file in last):
+        if not settled and any(namespace_of(file) in moved for file in last):
             return None  # in flight, and what was read of it may be older
         if in_place:
             return self._tail, self.journal
         return self._tail[:-1], self._before_last_record(self._tail[-1]["revision"] - 1)
 
-    def _is_published(self) -> bool:
-        said, end = self._published, self.journal
-        return said is not None and (said.segment, said.offset) == (end.segment, end.offset)
+    def _is_settled(self) -> bool:
+        """Tell whether the last record took place for sure: it was published, tells what was found, or a line follows it."""
+        said, end, record = self._published, self.journal, self._tail[-1]
+        if said is not None and (said.segment, said.offset) == (end.segment, end.offset):
+            return True
+        from paramstore._backends._unfinished import is_last_line
+
+        return record["kind"] in FOUND or SAID in record or not is_last_line(record, end)
 
     def _before_last_record(self, revision: int) -> Position:
         """Return a place from which the last record will be read again, once it is announced, and judged until then.

@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from paramstore import _files
-from paramstore._backends._unfinished import Unfinished, look, temporary_name, to_exchange
+from paramstore._backends._unfinished import Unfinished, is_last_line, look, temporary_name, to_exchange
 from paramstore._journal import START
 from paramstore._records import SAID
 
@@ -36,9 +36,10 @@ def recover(writer: LocalWriter, record: Mapping[str, Any]) -> bool:
     """Finish or undo ``record``, the journal's last. Tells whether it stands."""
     from paramstore._backends._commit import sync_folders
 
-    if record["kind"] in ("external", "merge") or SAID in record:
+    found = record["kind"] in ("external", "merge") or SAID in record
+    if found or not is_last_line(record, writer.position):
         writer.publish()  # what git brought, nobody has announced
-        return True  # written when the files stood already, or by a writer on another machine
+        return True  # written when the files stood already, by a writer on another machine, or settled by a later one
     for file in to_exchange(files := _files_of(writer, record)):
         _files.swap_in(file.temporary, file.target, file.raw)
     sync_folders(file.target for file in files)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from paramstore._journal import Position
+
 
 def temporary_name(target: str, entry_id: str) -> str:
     """Return where the bytes of ``target`` wait for their name, and where the displaced ones go. The id of the
@@ -26,7 +28,18 @@ def temporary_name(target: str, entry_id: str) -> str:
 class Unfinished:
     """One file of an entry: hashes ``now`` of its name and ``spare`` of its temporary name, ``None`` without a file."""
 
-    __slots__ = ("after", "before", "file", "now", "raw", "spare", "spare_raw", "target", "temporary")
+    __slots__ = (
+        "after",
+        "before",
+        "file",
+        "now",
+        "quiet",
+        "raw",
+        "spare",
+        "spare_raw",
+        "target",
+        "temporary",
+    )
 
     def __init__(
         self, target: str, file: str, record: Mapping[str, Any], seen: tuple[bytes, str | None]
@@ -34,9 +47,11 @@ class Unfinished:
         self.file, self.target, (self.raw, self.now) = file, target, seen
         self.temporary = temporary_name(target, record["id"])
         self.before, self.after = record["files"][file]["before"], record["files"][file]["after"]
-        self.spare_raw, self.spare = look(self.temporary)
-        if self.spare is None:  # cut off before the last step where names cannot be exchanged
-            self.spare_raw, self.spare = look(self.temporary + ".old")
+        # cut off before the last step where names cannot be exchanged, it still is under the second name
+        spare = _content(self.temporary) or _content(self.temporary + ".old")
+        self.spare_raw = spare.raw if spare is not None else b""
+        self.spare = spare.digest if spare is not None else None
+        self.quiet = spare is None or spare.is_quiet()
 
     @property
     def done(self) -> bool:
@@ -75,16 +90,25 @@ def as_read(files: Sequence[Unfinished]) -> tuple[bool, list[Unfinished]]:
     if not done or (len(done) == len(files) and not any(file.displaced_save for file in saved)):
         return bool(done), []
     # Not where the old bytes are nowhere to be read, since a power failure took their other name: then forward.
-    if not saved and all(file.spare == file.before for file in done):
+    if not saved and all(file.spare is not None and file.spare == file.before for file in done):
         return False, done
     to_do = to_exchange(files)
     return bool(to_do) and not any(file.done for file in to_do), to_do
 
 
+def is_last_line(record: Mapping[str, Any], end: Position) -> bool:
+    """Tell whether no line follows that of an entry. Whoever appends one has settled all before, so what is not the last stands."""
+    return str(record.get("crc", "")).encode() == end.crc
+
+
 def look(path: str) -> tuple[bytes, str | None]:
     """Return the bytes of a file and their hash, ``None`` without one."""
+    content = _content(path)
+    return (content.raw, content.digest) if content is not None else (b"", None)
+
+
+def _content(path: str) -> _files.Content | None:
     try:
-        content = _files.read_whole(path)
+        return _files.read_whole(path)
     except FileNotFoundError:
-        return b"", None
-    return content.raw, content.digest
+        return None

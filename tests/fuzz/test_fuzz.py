@@ -79,6 +79,8 @@ def _journal_line(old: bytes, new: bytes) -> bytes:
 HASHES = b'"files":{"params/risk.yaml":{"before":"' + b"a" * 64 + b'"'
 FOUND = {
     "a revision of thousands of digits": ("sealed_journal", lambda: _journal_line(b'"revision":2', b'"revision":' + b"9" * 5000)),
+    "an id that is no name": ("sealed_journal", lambda: _journal_line(b'"id":"id00000000000003"', b'"id":"a\\u0000b"')),
+    "a file outside of the store": ("sealed_journal", lambda: _journal_line(b"params/risk.yaml", b"../../risk.yaml")),
     "a revision that begins with zeros": ("sealed_journal", lambda: _journal_line(b'"revision":2', b'"revision":002')),
     "hashes under another name": ("sealed_journal", lambda: _journal_line(HASHES, HASHES.replace(b"before", b"beforu"))),
     "an aborted entry without a name": ("sealed_journal", lambda: _journal_line(b'"aborts":"id00000000000003"', b'"aborts":[]')),
