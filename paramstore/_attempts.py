@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 
-from paramstore._files import share
+from paramstore._files import closed, share
 
 FILE = "attempts.json"
 MOST = 1000  # authors; the ones that came last are kept
@@ -30,7 +30,7 @@ def note(folder: str, author: str, now: float) -> None:
     known.pop(author, None)
     kept = dict(sorted(known.items(), key=lambda item: item[1])[-(MOST - 1) :])
     temporary = os.path.join(folder, f"{FILE}.{os.getpid()}.{os.urandom(4).hex()}")
-    with open(temporary, "x", encoding="ascii") as file:
+    with open(temporary, "x", encoding="ascii", opener=closed) as file:
         share(file.fileno(), folder)
         json.dump({**kept, author: now}, file)
     os.replace(temporary, os.path.join(folder, FILE))

@@ -25,7 +25,7 @@ _AT_FDCWD = -100
 _F_SETSIG = 10
 _CANNOT_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _MOUNTED = "it is mounted by itself, as one file, and so cannot be replaced: mount the folder that it is in"
-_GROUP_WRITES = 0o020
+_GROUP_WRITES, _ANYONE_WRITES = 0o020, 0o002
 _FOR_A_FILE, _FOR_A_FOLDER = 0o064, 0o2075  # what a folder passes on
 
 Identity = tuple[int, int, int, int, int]
@@ -157,27 +157,47 @@ def open_or_create(path: str) -> int:
         return fd
 
 
-def share(made: int | str, folder: str) -> None:
-    """Let those who may read ``folder``, and the group that may write there, do so with what was just ``made`` (a path or
-    descriptor), whatever the umask. Else the first of several users of a store locks the others out.
+def closed(path: str, flags: int) -> int:
+    """Open a file as ``open(..., opener=closed)`` does; one that is made is never for every user to write, not even for the
+    moment before it is shared, and not without a umask."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o644)
+
+
+def share(made: int, folder: str) -> None:
+    """Let those who may read ``folder``, and the group that may write there, do so with what was just ``made`` (a
+    descriptor), whatever the umask. Else the first of several users of a store locks the others out; and so that root
+    does not, what root makes is the owner's of ``folder``. Every user may never write.
     """
-    like, now = os.stat(folder), os.stat(made)
+    like, now = os.stat(folder), os.fstat(made)
     mode = now.st_mode | like.st_mode & (_FOR_A_FOLDER if stat.S_ISDIR(now.st_mode) else _FOR_A_FILE)
+    mode &= ~_ANYONE_WRITES
     given = like.st_mode & _GROUP_WRITES and like.st_gid != now.st_gid
     if given or mode != now.st_mode:
         with suppress(PermissionError):  # a group that we are not in
             if given:
-                os.chown(made, -1, like.st_gid)
-            os.chmod(made, stat.S_IMODE(mode))
+                os.fchown(made, -1, like.st_gid)
+            os.fchmod(made, stat.S_IMODE(mode))
+    if like.st_uid != now.st_uid == os.geteuid() == 0:
+        with suppress(OSError):  # an owner whom this container does not know
+            os.fchown(made, like.st_uid, -1)
 
 
 def make_runtime(path: str) -> None:
     """Make the folder of run-time files where it is missing, for all who may write to ``params/`` beside it."""
     try:
-        os.mkdir(path)
+        os.mkdir(path, 0o755)
     except FileExistsError:
         return
-    share(path, os.path.join(os.path.dirname(path), "params"))
+    _share_folder(path, os.path.join(os.path.dirname(path), "params"))
+
+
+def _share_folder(path: str, like: str) -> None:
+    """Share the folder that was just made: by a descriptor, so that nothing else is given away under its name."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        share(fd, like)
+    finally:
+        os.close(fd)
 
 
 def put_whole(path: str, data: bytes) -> None:
@@ -235,8 +255,8 @@ def make_folder(path: str) -> None:
     if not os.path.isdir(above):
         make_folder(above)
     try:
-        os.mkdir(path)
-        share(path, above)
+        os.mkdir(path, 0o755)
+        _share_folder(path, above)
     except FileExistsError:
         pass  # its maker may have died before its name was on disk
     fsync_directory(above)

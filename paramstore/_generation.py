@@ -20,6 +20,7 @@ import struct
 import zlib
 
 from paramstore._files import share
+from paramstore._trust import is_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,12 +70,12 @@ class Generation:
     __slots__ = ("_address", "_identity", "path")
 
     def __init__(self, path: str) -> None:
-        """Map ``path``; raises ``OSError`` when it does not exist or is not a whole generation file."""
+        """Map ``path``; raises ``OSError`` when it does not exist, is not whole, or is not to be believed."""
         fd = _open(path)
         try:
             stat = os.fstat(fd)
-            if stat.st_size != _SIZE:
-                raise OSError(f"{path} is not a generation file")
+            if stat.st_size != _SIZE or not is_ours(fd, path):
+                raise OSError(f"{path} is not a generation file, or every user may write it")
             address = _mmap(None, _SIZE, _PROT_READ, _MAP_SHARED, fd, 0)
             if address is None or address == ctypes.c_void_p(-1).value:
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
@@ -153,7 +154,7 @@ def publish(path: str, revision: int, segment: int, offset: int) -> None:
         return
     try:
         whole = os.fstat(fd).st_size == _SIZE
-        last = Published.unpack(os.pread(fd, _HEADER, 0)) if whole else None
+        last = Published.unpack(os.pread(fd, _HEADER, 0)) if whole and is_ours(fd, path) else None
         if last is None or last.index + 1 >= SLOTS:
             if whole:  # first: of a file without a name, nobody could do it after a kill
                 os.pwrite(fd, b"\1" * SLOTS, _HEADER)

@@ -23,7 +23,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from paramstore._files import make_runtime, open_or_create, share
+from paramstore._files import closed, make_runtime, open_or_create, share
 from paramstore._layers import check_context
 from paramstore._reads import Snapshot
 from paramstore._section import Section, _View
@@ -243,7 +243,7 @@ def _lock(path: str) -> int | None:
 def _write(path: str, reads: Reads) -> None:
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "w", encoding="ascii") as file:
+        with open(temporary, "w", encoding="ascii", opener=closed) as file:
             share(file.fileno(), os.path.dirname(path))
             json.dump(
                 {"v": VERSION, "since": reads.since, "reads": reads.counts}, file, indent=0, sort_keys=True

@@ -11,7 +11,8 @@ import marshal
 import os
 import sys
 
-from paramstore._files import share
+from paramstore._files import closed, share
+from paramstore._trust import is_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def load(path: str) -> Any:
     """Return the cached data, or ``None`` for any reason at all to distrust it."""
     try:
         with open(path, "rb") as file:
+            if not is_ours(file.fileno(), path):
+                return None
             raw = file.read()
     except OSError:
         return None
@@ -40,7 +43,7 @@ def save(path: str, data: Any) -> None:
     body = marshal.dumps(data)
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
-        with open(temporary, "xb") as file:
+        with open(temporary, "xb", opener=closed) as file:
             share(file.fileno(), os.path.dirname(path))
             file.write(_MAGIC + hashlib.sha256(body).digest() + body)
         os.replace(temporary, path)

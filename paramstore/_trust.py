@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ANYONE, GROUP = 0o002, 0o020  # may write
-FOLDERS = ("", "params", "schemas", ".paramstore")
+FOLDERS = ("", "params", "schemas", ".paramstore", "params/journal")
 
 
 def open_to_anyone(path: str, mode: int) -> str:
@@ -44,3 +44,27 @@ def why_not(root: str, any_user: bool = False, folders: Iterable[str] = FOLDERS)
         if found.st_uid not in trusted and not found.st_mode & GROUP:
             return f"{path} belongs to user {found.st_uid}, who does not own the store: run `chown {os.geteuid()} {path}`"
     return ""
+
+
+def why_not_files(files: Iterable[str]) -> str:
+    """Return why one of ``files`` must not be used because every user may write to it, or nothing."""
+    for file in files:
+        try:
+            mode = os.stat(file).st_mode
+        except OSError:
+            continue  # told by whoever needs it
+        if problem := open_to_anyone(file, mode):
+            return problem
+    return ""
+
+
+def is_ours(fd: int, path: str) -> bool:
+    """Tell whether the run-time file ``path``, open as ``fd``, was written by those who may: it is no more open than its
+    folder, which ``why_not`` judges, and owned by root, this user or the store's owner, or shared with the folder's group."""
+    folder = os.path.dirname(path)
+    found, above = os.fstat(fd), os.stat(folder)
+    if found.st_mode & ~above.st_mode & ANYONE:
+        return False
+    if found.st_mode & above.st_mode & GROUP and found.st_gid == above.st_gid:
+        return True
+    return found.st_uid in (0, os.geteuid(), above.st_uid) or found.st_uid == os.stat(f"{folder}/..").st_uid

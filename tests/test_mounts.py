@@ -293,6 +293,32 @@ def test_a_reader_who_may_not_write_is_fresh(root: Path, used: bool, umask: int)
         assert child.result() == [10 + used + number for number in range(4)]
 
 
+@ROOT_ONLY
+@pytest.mark.parametrize("used", [False, True])
+def test_root_does_not_lock_the_owner_out(root: Path, used: bool) -> None:
+    """A container, which often runs as root, on a folder of the host."""
+    if used:
+        (root / ".paramstore").mkdir()
+    for path in (root, *root.rglob("*")):
+        os.chown(path, MINE, GROUP)
+    reader = ParamStore(root, environ={})
+    for number in range(1, 3):
+        assert reader.get(KEY) == 8 + 2 * number
+        together(lambda: commit(root))
+        together(as_user(MINE, GROUP, lambda: commit(root)))
+        assert reader.get(KEY) == 10 + 2 * number
+    made = [root / ".paramstore", *(root / ".paramstore").rglob("*"), *(root / "params").rglob("*")]
+    assert {str(path): path.stat().st_uid for path in made if path.stat().st_uid != MINE} == {}
+
+
+def test_a_link_in_the_place_of_a_folder_gives_nothing_away(root: Path, folder: Path) -> None:
+    (folder / "elsewhere").mkdir(mode=0o700)
+    (root / "link").symlink_to(folder / "elsewhere")
+    with pytest.raises(NotADirectoryError):
+        _files._share_folder(str(root / "link"), str(root / "params"))
+    assert (folder / "elsewhere").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_mount_without_modes_is_used_only_when_who_starts_the_process_says_so(root: Path) -> None:
     for path in (root, *root.rglob("*")):
         path.chmod(0o777)
@@ -316,6 +342,7 @@ PLANTED: dict[Mutant, Callable[..., None]] = {
     Mutant("a file is mapped before it is copied up", "_generation.py", "os.open(path, os.O_RDWR | os.O_CLOEXEC)\n    except OSError:  #", "os.open(path, os.O_RDONLY | os.O_CLOEXEC)\n    except OSError:  #"): test_an_overlay_over_a_store_of_the_image,
     Mutant("a mapping that fell behind is kept", "_generation.py", "mapped.index >= written.index", "True"): test_a_reader_of_an_overlay_who_may_not_write_is_late_at_most_once,
     Mutant("the first user locks the others out", "_files.py", "    if given or mode != now.st_mode:", "    if False:"): test_members_of_a_group_write_in_turns_whatever_their_umask,
+    Mutant("root keeps what it makes", "_files.py", "os.fchown(made, like.st_uid, -1)", "pass"): test_root_does_not_lock_the_owner_out,
     Mutant("a mount is a busy device", "_files.py", "        if error.errno == errno.EBUSY:", "        if False:"): test_a_mount_of_a_single_file_is_refused_with_what_to_do,
     Mutant("an open folder says that this does not matter", "_settings.py", "    if _ENVIRONMENT_ONLY in source.toml_data:", "    if False:"): test_a_mount_without_modes_is_used_only_when_who_starts_the_process_says_so,
 }  # fmt: skip

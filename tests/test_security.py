@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 from mutants import Mutant, planted, run_on
 
-from paramstore import ParamStore
+from paramstore import ParamStore, _files, _sidecar
+from paramstore._generation import Generation
+from paramstore._read_counts import tally_of
 from paramstore._schema_safe import MOST_CHARACTERS, why_slow
 from paramstore._yaml import parse
 from paramstore.errors import DocumentError, InvalidFileError, ParamstoreError, ValidationError, WriteError
@@ -24,6 +26,7 @@ from paramstore.errors import DocumentError, InvalidFileError, ParamstoreError, 
 TESTS = Path(__file__).parent
 sys.path.insert(0, str(TESTS / "faults"))
 from plainstore import fast_folder, make_store, schema_of, text_of  # noqa: E402
+from processes import together  # noqa: E402
 
 KEY = "alpha.count"
 QUICK_S = 0.025  # of processor time
@@ -177,7 +180,7 @@ def test_integers_of_thousands_of_digits_are_told(root: Path) -> None:
 # --- who may write ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("folder", ["", "params", "schemas", ".paramstore"])
+@pytest.mark.parametrize("folder", ["", "params", "schemas", ".paramstore", "params/journal"])
 @pytest.mark.parametrize("mode", [0o777, 0o1777])
 def test_a_folder_that_every_user_may_write_to_is_refused(root: Path, folder: str, mode: int) -> None:
     running = opened(root)
@@ -200,6 +203,119 @@ def test_a_file_that_every_user_may_write_to_is_refused(root: Path, file: str) -
     (root / file).chmod(0o666)
     with pytest.raises(InvalidFileError, match="chmod o-w"):
         opened(root).get(KEY)
+
+
+@pytest.mark.parametrize("journal", ["params/journal", "params/journal.jsonl"])
+def test_a_journal_that_every_user_may_write_to_is_refused(root: Path, journal: str) -> None:
+    words = {"PARAMSTORE_JOURNAL": journal}
+    running = ParamStore(root, environ=words)
+    commit(running)
+    assert running.get(KEY) == 11
+    place = root / journal
+    segment = place if place.is_file() else place / "00000001.jsonl"
+    segment.chmod(0o666)
+    with pytest.raises(InvalidFileError, match=f"chmod o-w {segment}"):
+        ParamStore(root, environ=words).get(KEY)
+    with pytest.raises(WriteError, match=f"chmod o-w {segment}.*Nothing was written; revision 1 stands"):
+        commit(running)
+    file = root / "params/alpha.yaml"
+    file.write_text(file.read_text().replace("count: 11", "count: 12"))
+    time.sleep(1.0)  # long enough to look at the files, and for the edit to have rested
+    assert running.get(KEY) == 11  # who runs already goes on with what was good
+    assert ParamStore(root, environ={**words, "PARAMSTORE_ANY_USER_MAY_WRITE": "1"}).get(KEY) == 12
+    segment.chmod(0o664)
+    assert ParamStore(root, environ=words).get(KEY) == 12
+    running.reset()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_no_umask_makes_what_every_user_may_write(root: Path, shared: bool) -> None:
+    """Not even for the moment before it is shared, which takes such a permission away once more."""
+
+    def work() -> None:
+        os.umask(0)
+        if not shared:
+            _files._ANYONE_WRITES = 0
+        store = ParamStore(root, environ={"PARAMSTORE_READ_COUNTS": "1"})
+        for _ in range(2):
+            commit(store)
+        with store.transaction(author="idle") as tx:
+            tx[KEY] = 12  # which it is
+        assert store.get(KEY) == 12
+        assert tally_of(str(root)).flush(2.0)
+
+    together(work)
+    made = [root / ".paramstore", *(root / ".paramstore").rglob("*"), *(root / "params").rglob("*")]
+    names = {path.name for path in made}
+    assert names >= {
+        "cache",
+        "generation",
+        "lock",
+        "attempts.json",
+        "reads.json",
+        "reads.lock",
+        "00000001.jsonl",
+    }
+    assert {path.name: oct(path.stat().st_mode) for path in made if path.stat().st_mode & 0o002} == {}
+
+
+def test_what_is_shared_is_taken_from_every_user(root: Path) -> None:
+    (file := root / "made").write_text("")
+    file.chmod(0o666)
+    with file.open() as stream:
+        _files.share(stream.fileno(), str(root))
+    assert file.stat().st_mode & 0o006 == 0o004
+
+
+def forged(root: Path) -> Path:
+    """Have the cache, with a right checksum, say what no file does."""
+    commit(opened(root))
+    (cache := root / ".paramstore/cache").unlink(missing_ok=True)
+    assert opened(root).get(KEY) == 11
+    data = _sidecar.load(str(cache))
+    document = list(data["documents"]["alpha"])
+    document[3]["count"] = 999
+    data["documents"]["alpha"] = tuple(document)
+    _sidecar.save(str(cache), data)
+    return cache
+
+
+def test_a_cache_that_every_user_may_write_is_not_believed(root: Path) -> None:
+    cache = forged(root)
+    assert opened(root).get(KEY) == 999  # else nothing is shown below
+    cache.chmod(0o666)
+    assert opened(root).get(KEY) == 11
+    assert cache.stat().st_mode & 0o002 == 0  # written anew
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_cache_of_a_stranger_is_not_believed(root: Path) -> None:
+    cache = forged(root)
+    for owner, group, mode, believed in (
+        (4321, 0, 0o644, False),
+        (4321, 4321, 0o664, False),
+        (4321, 0, 0o664, True),
+    ):
+        cache.parent.chmod(0o775)
+        os.chown(cache, owner, group)
+        cache.chmod(mode)
+        assert (_sidecar.load(str(cache)) is not None) == believed, (owner, group, oct(mode))
+
+
+def test_a_signal_that_every_user_may_write_is_not_mapped_and_made_anew(root: Path) -> None:
+    early = opened(root)
+    commit(early)
+    assert early.get(KEY) == 11
+    (signal := root / ".paramstore/generation").chmod(0o666)
+    with pytest.raises(OSError, match="every user may write"):
+        Generation(str(signal))
+    late = opened(root)
+    for number in range(2):
+        assert late.get(KEY) == early.get(KEY) == 11 + number
+        together(lambda: commit(opened(root)))
+        assert signal.stat().st_mode & 0o002 == 0
+    assert late.get(KEY) == early.get(KEY) == 13
+    Generation(str(signal))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
@@ -311,6 +427,8 @@ PLANTED = {
     Mutant("anybody may write", "_trust.py", "    if mode & ANYONE:", "    if False:"): "test_a_folder_that_every_user_may_write_to_is_refused",
     Mutant("a mode is not kept", "_files.py", "        os.fchmod(fd, like.st_mode & 0o7777)", "        pass"): "test_mode_and_group_of_a_file_stay_over_a_commit",
     Mutant("source is imported to be read", "_sources.py", "            tree = ast.parse(raw)\n", "            exec(raw, {})\n            tree = ast.parse(raw)\n"): "test_no_command_runs_the_source_that_it_reads",
+    Mutant("a forged cache is believed", "_sidecar.py", "if not is_ours(file.fileno(), path):", "if False:"): "test_a_cache_that_every_user_may_write_is_not_believed",
+    Mutant("the umask decides who may write", "_sidecar.py", '"xb", opener=closed', '"xb"'): "test_no_umask_makes_what_every_user_may_write",
     Mutant("the lock follows links", "_files.py", "os.O_RDWR | os.O_NOFOLLOW", "os.O_RDWR"): "test_links_in_the_place_of_run_time_files_are_refused",
 }  # fmt: skip
 

@@ -101,7 +101,14 @@ class LocalBackend:
             return None  # no write permission and no writer yet: _Missing looks for the file instead
 
     def _why_not(self) -> str:
-        return _trust.why_not(self.root, self.options.any_user_may_write)
+        return _trust.why_not(self.root, self.options.any_user_may_write) or self._why_not_journal()
+
+    def _why_not_journal(self) -> str:
+        try:
+            segments = [] if self.options.any_user_may_write else self.journal.segments()
+        except OSError:
+            return ""  # told by whoever needs it
+        return _trust.why_not_files(map(self.journal.file, segments))
 
     # -- loading ----------------------------------------------------------------------------------
 
@@ -138,6 +145,8 @@ class LocalBackend:
         problem = self._why_not() if last is None else ""
         if problem:
             raise InvalidFileError(self.root, problem)
+        if last is not None and (problem := self._why_not_journal()):  # who runs goes on with what was good
+            return State(last.revision, last.documents, last.position, {self.options.journal: problem})
         begin = time.monotonic()
         while True:
             loader = Loader(self, last)
