@@ -4,11 +4,13 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
+# Prints the interpreter below an active environment: make_environment may be about to delete that environment
 find_python() {
+  local base='import os, sys, venv, ensurepip; print(os.path.realpath(sys._base_executable)); sys.exit(sys.version_info < (3, 11))'
+  local name found
   for name in "${PARAMSTORE_PYTHON:-}" python3 python3.13 python3.12 python3.11; do
-    if [ -n "$name" ] && command -v "$name" >/dev/null 2>&1 &&
-      "$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-      command -v "$name"
+    if [ -n "$name" ] && found=$("$name" -c "$base" 2>/dev/null) && [ -x "$found" ]; then
+      echo "$found"
       return
     fi
   done

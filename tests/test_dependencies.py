@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+import venv
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -213,6 +214,20 @@ def test_nothing_else_is_installed_with_pip() -> None:
     assert installs
     for line in installs:
         assert "--require-hashes" in line or ("--no-deps --no-build-isolation --editable ." in line), line
+
+
+def test_an_environment_is_never_made_from_one_that_may_be_deleted(tmp_path: Path) -> None:
+    """Whoever has activated ``.venv-dev`` has its ``python3`` first; it is gone by the time a new one is made."""
+    venv.create(tmp_path / "active", with_pip=False)
+    script = (ROOT / "scripts" / "_environment.sh").read_text()
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "_environment.sh").write_text(script)
+    done = subprocess.run(
+        ["bash", "-c", "source scripts/_environment.sh; find_python"],
+        env={**os.environ, "PATH": f"{tmp_path}/active/bin:{os.environ['PATH']}", "PARAMSTORE_PYTHON": ""},
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert Path(done.stdout.strip()) == Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
 
 
 # --- the audit -----------------------------------------------------------------------------------------
