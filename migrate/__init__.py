@@ -14,7 +14,7 @@ from typing import Any
 
 from paramstore import ParamStore
 from paramstore.errors import StoreNotFoundError
-from paramstore.migrate import _apply, _plan, _prepare, _scan, _verify
+from paramstore.migrate import _apply, _plan, _prepare, _scan, _store, _verify
 from paramstore.migrate._plan import Plan, PlanError
 from paramstore.migrate._share import offers
 from paramstore.migrate._source import bytes_of, read
@@ -109,9 +109,11 @@ def apply(plan_path: str, store: str | None = None, write: bool = False) -> Appl
     prepared = _prepare.prepare(plan, root, stored, _apply.sections_in(record))
     result = Applied(prepared_diff(prepared), len(prepared.sites), prepared.refused)
     if write and prepared.sites:
-        changes = _apply.changes_of(prepared, root, _apply.record_of(prepared, root, record))
-        _apply.write_all(plan_path, changes)
-        result.written = True
+        with _store.held(root):
+            prepared.store = _prepare.store_files(prepared.sites, root)  # a learner may have committed since
+            changes = _apply.changes_of(prepared, root, _apply.record_of(prepared, root, record))
+            _apply.write_all(plan_path, changes)
+        result.diff, result.written = prepared_diff(prepared), True
     return result
 
 
@@ -165,7 +167,7 @@ def _applied(plan_path: str) -> tuple[dict[str, Any], Plan, str]:
 def _open(root: str) -> ParamStore:
     if not all(os.path.isdir(os.path.join(root, name)) for name in ("params", "schemas")):
         raise StoreNotFoundError(f"{root} holds no params/ and schemas/, where the plan was applied.")
-    return ParamStore(root, environ={})
+    return ParamStore(root, environ=_store.settings())
 
 
 @dataclass

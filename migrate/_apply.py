@@ -12,8 +12,9 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -22,13 +23,15 @@ from paramstore.errors import ParamstoreError, WriteError
 from paramstore.migrate._locate import scoped
 from paramstore.migrate._plan import PlanError
 from paramstore.migrate._prepare import Prepared
+from paramstore.migrate._record import is_record
 from paramstore.migrate._rewrite import new_spans
 from paramstore.migrate._source import bytes_of, read
+from paramstore.migrate._store import held, target
 
 MARKER = ".applying"
 RECORD = ".applied.json"
 STAGED = ".paramstore-new"
-DONE, WAITS, EDITED, LOST = "done", "waits", "edited", "lost"
+DONE, WAITS, EDITED, LOST, UNKNOWN = "done", "waits", "edited", "lost", "unknown"
 
 
 class ChangedError(ParamstoreError):
@@ -67,7 +70,11 @@ def write_all(plan_path: str, changes: Iterable[Change]) -> None:
             if isinstance(error, OSError) and not isinstance(error, ParamstoreError):
                 raise WriteError(f"{_said(error)}. Nothing was written.") from error
             raise
-        _complete(plan_path + MARKER)
+        try:
+            _complete(plan_path + MARKER)
+        except ChangedError:
+            _remove_folders(made)
+            raise
 
 
 def _stage_all(changes: list[Change], made: list[str]) -> None:
@@ -88,6 +95,10 @@ def _unstage(changes: list[Change], made: list[str]) -> None:
     for change in changes:
         with suppress(OSError):
             os.unlink(change.path + STAGED)
+    _remove_folders(made)
+
+
+def _remove_folders(made: list[str]) -> None:
     for folder in reversed(made):
         with suppress(OSError):
             os.rmdir(folder)
@@ -95,11 +106,19 @@ def _unstage(changes: list[Change], made: list[str]) -> None:
 
 def resume(plan_path: str) -> None:
     """Complete what a marker names. Nothing happens without one. Raises ``UnfinishedError``, and touches no
-    file, when one that waits for its new content is not as it was when the change began."""
+    file, when one that waits for its new content is not as it was when the change began; ``ChangedError`` when
+    besides none has its new content: then the change is given up."""
     marker = plan_path + MARKER
     if os.path.lexists(marker):
-        with _alone(plan_path):
+        with _alone(plan_path), _store_held(marker):
             _complete(marker)
+
+
+def _store_held(marker: str) -> AbstractContextManager[None]:
+    """Keep commits out of the store whose files a marker names, if it names any."""
+    folders = [os.path.dirname(step.path) for step in _read_marker(marker) or ()]
+    roots = {os.path.dirname(each) for each in folders if os.path.basename(each) in ("params", "schemas")}
+    return held(min(roots)) if roots else nullcontext()
 
 
 @contextmanager
@@ -169,8 +188,8 @@ class _Step:
         if now == self.after:
             return DONE
         if self.known and now != self.before:
-            # only a rename takes a staged file away: then this is an edit of the new content
-            return EDITED if there or now is None else DONE
+            # without a staged file: an edit of the new content, or of the old if somebody removed that
+            return EDITED if there else UNKNOWN
         return WAITS if whole else LOST
 
     def take(self, marker: str) -> None:
@@ -192,21 +211,59 @@ def _unstage_steps(steps: list[_Step]) -> None:
             os.unlink(step.staged)
 
 
+def _give_up_untouched(marker: str, edited: list[str]) -> None:
+    """Undo a change because of edited files if no file has its new content yet. Raises ``ChangedError`` then."""
+    steps = _read_marker(marker) or []
+    if not {EDITED, WAITS}.issuperset(step.state() for step in steps):
+        return
+    os.unlink(marker)
+    _sync(os.path.dirname(os.path.abspath(marker)))
+    with suppress(OSError):  # the next run on the same files replaces what stays
+        _unstage_steps(steps)
+    raise ChangedError(
+        f"{', '.join(edited)} changed while it was being migrated. Nothing was written; run it again."
+    )
+
+
+def _in_state(state: str, steps: list[_Step], states: list[str]) -> list[str]:
+    return [step.path for step, each in zip(steps, states, strict=True) if each == state]
+
+
+def _ways_out(marker: str) -> str:
+    """Say what to run to give a change up: only what has its new content is put back."""
+    steps = _read_marker(marker) or []
+    done = [step for step in steps if step.state() == DONE]
+    old = [step.path for step in done if step.before is not None or not step.known]
+    new = [step.path for step in done if step.before is None and step.known]
+    staged = [step.staged for step in steps if os.path.lexists(step.staged)]
+    lines = [f"  git checkout -- {shlex.join(old)}"] if old else []
+    lines.append(f"  rm -f {shlex.join([*new, *staged])}" if new or staged else "")
+    lines.append(f"  rm {shlex.quote(marker)}")
+    return "To give the change up, run\n" + "\n".join(line for line in lines if line)
+
+
 def _refuse(marker: str, steps: list[_Step], states: list[str]) -> None:
     """Raise ``UnfinishedError`` for files that may not get their new content."""
-    edited = [step.path for step, state in zip(steps, states, strict=True) if state == EDITED]
-    if edited:
+    if edited := _in_state(EDITED, steps, states):
+        _give_up_untouched(marker, edited)
         raise UnfinishedError(
             f"Not as it was when the change that {marker} names was begun, which is not finished: {', '.join(edited)}. "
-            "It was left as it stands. To go on, keep your edit elsewhere, put the file back as it was (git checkout, "
-            f"git stash), run this again, and make the edit anew. To give the change up, restore the other files that {marker} "
-            "names with git, then delete it."
+            f"It was left as it stands. To go on, put your edit aside (`git stash push -- {shlex.join(edited)}`), run this "
+            f"again, and make the edit anew. {_ways_out(marker)}"
         )
-    lost = [step.path for step, state in zip(steps, states, strict=True) if state == LOST]
-    if lost:
+    if unknown := _in_state(UNKNOWN, steps, states):
+        raise UnfinishedError(
+            f"Neither as it was before nor as it is after the change that {marker} names, which is not finished, and "
+            f"without {STAGED} beside it: {', '.join(unknown)}. It was left as it stands. If it reads parameters already, it "
+            "was edited after it got its new content: copy it elsewhere, give the change up, restore the file with git, "
+            "apply again, and put the copy back. If it still holds its literals, it was edited before, and its new "
+            "content is lost: give the change up, scan and apply again. If it is gone, restore it with git first. "
+            f"{_ways_out(marker)}"
+        )
+    if lost := _in_state(LOST, steps, states):
         raise UnfinishedError(
             f"The new content of {', '.join(lost)} is lost ({STAGED} beside it is gone or damaged), and the change that "
-            f"{marker} names is not finished. Restore every file that it names with git, delete it, and apply again."
+            f"{marker} names is not finished. Give it up, and apply again. {_ways_out(marker)}"
         )
 
 
@@ -349,27 +406,6 @@ def _said(error: BaseException) -> str:
 # -- what was applied ------------------------------------------------------------------------------
 
 
-def _is_record(data: Any) -> bool:
-    """Tell whether a record has the form that ``record_of`` gives it."""
-    files = data.get("files")
-    if not isinstance(files, dict) or not isinstance(data.get("store"), str):
-        return False
-    return all(isinstance(layers, list) and all(map(_is_layer, layers)) for layers in files.values())
-
-
-def _is_layer(layer: Any) -> bool:
-    if not isinstance(layer, dict) or not all(
-        isinstance(layer.get(n), str) for n in ("before", "after", "alias")
-    ):
-        return False
-    rows = [(layer.get("sites"), (int, int, str)), (layer.get("edits"), (int, int, str, str, str, str, str))]
-    return all(
-        isinstance(items, list)
-        and all(isinstance(row, list) and tuple(map(type, row)) == kinds for row in items)
-        for items, kinds in rows
-    )
-
-
 def record_of(prepared: Prepared, store_root: str, before: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what ``verify`` and ``revert`` need: for each file, a layer for each time it was rewritten, with
     its edits, their old texts and the sums before and after."""
@@ -403,7 +439,7 @@ def read_record(plan_path: str, root: str) -> dict[str, Any] | None:
         raise PlanError(f"{plan_path + RECORD} cannot be read: {error}. Restore it with git.") from None
     if not isinstance(data, dict) or data.get("applied") != 1:
         raise PlanError(f"{plan_path + RECORD} is no record of version 1.")
-    if not _is_record(data):
+    if not is_record(data):
         raise PlanError(f"{plan_path + RECORD} is damaged. Restore it with git.")
     for file, layers in list(data["files"].items()):
         try:
@@ -436,7 +472,7 @@ def record_text(record: Mapping[str, Any]) -> bytes:
 def changes_of(prepared: Prepared, store_root: str, record: Mapping[str, Any]) -> list[Change]:
     """Return every file that ``apply --write`` writes: the store's, then the record, then the sources."""
     changes = [
-        Change(os.path.join(store_root, file), before, after)
+        Change(target(os.path.join(store_root, file)), before, after)
         for file, (before, after) in sorted(prepared.store.items())
     ]
     path = os.path.abspath(prepared.plan.path + RECORD)

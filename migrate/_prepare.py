@@ -53,7 +53,7 @@ def prepare(plan: Plan, store_root: str, stored: Collection[str], earlier: Mappi
     refuse(
         _rewrite_all(prepared, _reads_of(sites), {file: each.sha256 for file, each in found.files.items()})
     )
-    prepared.store = _store_files(sites, store_root)
+    prepared.store = store_files(sites, store_root)
     refuse(_strangers(sites, stored, earlier))
     prepared.values = {site.key: site.value for site in sites}
     refuse(
@@ -250,7 +250,8 @@ def _rewrite_all(
     return problems
 
 
-def _store_files(sites: list[Site], root: str) -> dict[str, tuple[bytes | None, bytes]]:
+def store_files(sites: list[Site], root: str) -> dict[str, tuple[bytes | None, bytes]]:
+    """Return the store's files with the sites in them: the bytes of each before and after. Raises ``PlanError``."""
     namespaces: dict[str, dict[str, Site]] = {}
     for site in sites:
         namespaces.setdefault(site.namespace, {}).setdefault(site.key, site)

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from paramstore import ParamStore
+from paramstore.migrate._store import JOURNAL, settings
 
 TIMEOUT_S = 120.0
 OWNER = "probe"
@@ -144,6 +145,7 @@ def _run_file(root: str, file: str, wanted: list[dict[str, Any]], store: str) ->
         return []
     environment = {**os.environ, "PARAMSTORE_ROOT": store, "PYTHONDONTWRITEBYTECODE": "1"}
     environment = {name: text for name, text in environment.items() if not name.startswith("PARAM__")}
+    environment.pop(JOURNAL, None)  # the copy keeps its own
     order = json.dumps({"root": os.path.abspath(root), "file": file, "wanted": wanted, "store": store})
     command = [sys.executable, "-m", "paramstore.migrate._probe"]
     own = os.path.dirname(os.path.dirname(importlib.import_module("paramstore").__file__ or ""))
@@ -223,7 +225,7 @@ def _look(module: Any, wanted: Mapping[str, Any], store: str) -> dict[str, Any]:
     if (child := os.fork()) == 0:  # another process commits
         code = 1
         try:
-            with ParamStore(store, environ={}).transaction(author=OWNER, reason="probe") as tx:
+            with ParamStore(store, environ=settings()).transaction(author=OWNER, reason="probe") as tx:
                 tx[wanted["key"]] = new
             code = 0
         finally:

@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from plan_file import Call, write
+from plan_file import Call, rewrite_plan, write
 
-from paramstore.migrate import _apply
+from paramstore import ParamStore
+from paramstore.migrate import _apply, _prepare, _store
 
 A = "MIN_SCORE = 0.3\nMAX_RISK = 0.2\n\ndef f(x):\n    return x > MIN_SCORE\n"
 B = "from a import MAX_RISK\n\nFLOOR_RATE = 0.1\n\ndef g(x):\n    return x * MAX_RISK > FLOOR_RATE\n"
@@ -99,14 +101,27 @@ def test_a_deleted_file_is_not_brought_back(call: Call, planned: Path) -> None:
     assert not (planned / "b.py").exists()
 
 
-def test_an_edit_of_a_file_that_had_its_new_content_already_stays(call: Call, planned: Path) -> None:
+def test_a_file_of_which_nobody_knows_whether_it_was_rewritten_is_refused(call: Call, planned: Path) -> None:
     interrupted(call, planned, "b.py")
-    mine = (planned / "a.py").read_text() + "\n# mine\n"
-    assert "params.get" in mine
-    write(planned, "a.py", mine)
-    call("apply", "plan.yaml", "--write")
-    call("verify", "plan.yaml")
-    assert (planned / "a.py").read_text() == mine and "params.get" in (planned / "b.py").read_text()
+    rewritten, literal = (planned / "a.py").read_text() + "\n# mine\n", B.replace("0.1", "0.15")
+    assert "params.get" in rewritten
+    write(planned, "a.py", rewritten)  # had its new content
+    staged = (planned / "b.py.paramstore-new").read_bytes()
+    (planned / "b.py.paramstore-new").unlink()
+    write(planned, "b.py", literal)  # had not
+    before = files(planned)
+    said = call("apply", "plan.yaml", "--write", status=1).output
+    assert (
+        "/a.py, " in said
+        and "/b.py. " in said
+        and "reads parameters already" in said
+        and "its literals" in said
+    )
+    assert files(planned) == before
+    write(planned, "b.py", B)
+    write(planned, "b.py.paramstore-new", staged)
+    assert "/a.py" in call("apply", "plan.yaml", "--write", status=1).output
+    assert (planned / "a.py").read_text() == rewritten
 
 
 def test_a_save_while_files_are_being_replaced_stays(
@@ -119,9 +134,24 @@ def test_a_save_while_files_are_being_replaced_stays(
         write(planned, "b.py", B + "# mine\n")
 
     monkeypatch.setattr(_apply, "_mark", then_save)
+    before = {**files(planned), "b.py": (B + "# mine\n").encode()}
     said = call("apply", "plan.yaml", "--write", status=1).output
-    assert "b.py" in said and MARKER in said
-    assert (planned / "b.py").read_text() == B + "# mine\n"
+    assert "b.py changed" in said and "Nothing was written; run it again" in said
+    assert files(planned) == before and not (planned / "params").exists()
+    monkeypatch.setattr(_apply, "_mark", mark)
+    call("scan", "a.py", "b.py")
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml")
+
+
+def test_an_edit_after_a_kill_before_the_first_rename_gives_the_change_up(call: Call, planned: Path) -> None:
+    interrupted(call, planned, ".gitignore")
+    write(planned, "b.py", B + "# mine\n")
+    said = call("apply", "plan.yaml", "--write", status=1).output
+    assert "b.py changed" in said and left_over(planned) == []
+    call("scan", "a.py", "b.py")
+    call("apply", "plan.yaml", "--write")
+    call("verify", "plan.yaml")
 
 
 def test_a_save_at_the_last_moment_stays(call: Call, planned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +229,139 @@ def test_a_revert_that_was_interrupted_is_completed(call: Call, planned: Path) -
     assert "Nothing of plan.yaml is applied" in call("verify", "plan.yaml", status=1).output
     assert (planned / "a.py").read_text() == A and (planned / "b.py").read_text() == B
     assert left_over(planned) == []
+
+
+LEARNER = """
+import sys
+from paramstore import ParamStore
+with ParamStore(sys.argv[1]).transaction(author="learner", timeout_s=float(sys.argv[3])) as tx:
+    tx["a.min_score"] = float(sys.argv[2])
+"""
+
+
+def commit(root: Path, value: float, timeout_s: float = 5) -> str:
+    """Commit in another process; return what it was refused with."""
+    command = [sys.executable, "-c", LEARNER, str(root), str(value), str(timeout_s)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    return done.stderr if done.returncode else ""
+
+
+@pytest.fixture
+def half_moved(call: Call, planned: Path) -> Path:
+    """One number is in the store, and the plan accepts the others."""
+    rewrite_plan(planned, lambda site: site.update(accept=site["key"] == "a.min_score"))
+    call("apply", "plan.yaml", "--write")
+    call("scan", "a.py", "b.py")
+    rewrite_plan(planned, lambda site: site.update(accept=True))
+    return planned
+
+
+def committing_amid(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Have a learner try to commit right before the values get their new content; return what it was refused with."""
+    refused: list[str] = []
+    replace = os.replace
+
+    def after_a_commit(source: str, target: str) -> None:
+        if target.endswith("params/a.yaml"):
+            refused.append(commit(root, 0.41, 0.1))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", after_a_commit)
+    return refused
+
+
+def test_no_commit_is_acknowledged_and_overwritten(
+    call: Call, half_moved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = committing_amid(half_moved, monkeypatch)
+    call("apply", "plan.yaml", "--write")
+    assert len(refused) == 1 and "LockTimeoutError" in refused[0]
+    assert commit(half_moved, 0.41) == ""  # let go again
+    call("verify", "plan.yaml", "--learned")
+
+
+def test_nor_is_one_when_an_interrupted_apply_is_completed(
+    call: Call, half_moved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(call, half_moved, "a.yaml")
+    refused = committing_amid(half_moved, monkeypatch)
+    call("apply", "plan.yaml", "--write")
+    assert len(refused) == 1 and "LockTimeoutError" in refused[0]
+
+
+def test_a_commit_while_the_change_is_prepared_goes_into_it(
+    call: Call, half_moved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = _prepare.prepare
+
+    def then_commit(*words: Any) -> _prepare.Prepared:
+        prepared = prepare(*words)
+        assert commit(half_moved, 0.41) == ""
+        return prepared
+
+    monkeypatch.setattr(_prepare, "prepare", then_commit)
+    call("apply", "plan.yaml", "--write")
+    assert ParamStore(half_moved, environ={}).get("a.min_score") == 0.41
+    call("verify", "plan.yaml", "--learned")
+
+
+def test_a_store_that_stays_locked_is_told(
+    call: Call, half_moved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_store, "WAIT_S", 0.1)
+    before = files(half_moved)
+    with ParamStore(half_moved, environ={}).transaction(author="me", dry_run=True):
+        before = files(half_moved)  # it notes what it finds
+        assert "holds" in call("apply", "plan.yaml", "--write", status=1).output
+        assert files(half_moved) == before
+
+
+def test_a_values_file_that_is_a_link_stays_one(call: Call, half_moved: Path) -> None:
+    (half_moved / "shared").mkdir()
+    link = half_moved / "params" / "a.yaml"
+    link.rename(half_moved / "shared" / "a.yaml")
+    link.symlink_to("../shared/a.yaml")
+    call("apply", "plan.yaml", "--write")
+    assert link.is_symlink() and "max_risk" in (half_moved / "shared" / "a.yaml").read_text()
+    call("verify", "plan.yaml")
+
+
+def test_the_settings_of_the_environment_hold(
+    call: Call, planned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("apply", "plan.yaml", "--write")
+    (planned / "params").chmod(0o777)
+    assert "every user may write" in call("verify", "plan.yaml", status=2).output
+    monkeypatch.setenv("PARAMSTORE_ANY_USER_MAY_WRITE", "1")
+    monkeypatch.setenv("PARAMSTORE_JOURNAL", str(planned / "elsewhere"))  # of the store, not of its copy
+    old = os.umask(0)  # then the probe's copy is open to all
+    try:
+        call("verify", "plan.yaml", "--run")
+    finally:
+        os.umask(old)
+    assert not (planned / "elsewhere").exists()
+
+
+def git(root: Path, *words: str) -> None:
+    command = ["git", "-C", str(root), "-c", "user.name=me", "-c", "user.email=me@example.invalid", *words]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def test_what_is_said_to_give_a_change_up_does_so(call: Call, half_moved: Path) -> None:
+    git(half_moved, "init", "-q")
+    git(half_moved, "add", "-A")
+    git(half_moved, "commit", "-q", "-m", "half")
+    before = files(half_moved)
+    interrupted(call, half_moved, "b.py")
+    mine = B + "# mine\n"
+    write(half_moved, "b.py", mine)
+    said = call("apply", "plan.yaml", "--write", status=1).output
+    assert f"git stash push -- {half_moved / 'b.py'}`" in said
+    commands = said.partition("To give the change up, run\n")[2]
+    assert "rm -f" in commands and "git checkout -- " in commands
+    subprocess.run(["sh", "-ec", commands], cwd=half_moved, check=True, capture_output=True)
+    now = {name: raw for name, raw in files(half_moved).items() if not name.startswith(".git/")}
+    assert now == {n: raw for n, raw in before.items() if not n.startswith(".git/")} | {"b.py": mine.encode()}
 
 
 OTHER = """

@@ -324,6 +324,8 @@ def judge_save(case: Case, root: Path, report: Report, saved: str) -> list[str]:
         return [f"no clean error: {report.trace or report.message}"]
     if MARKER not in now:
         return []
+    if {*_different(now, case.old)} <= {saved, *left_over(now)}:
+        return [f"the marker stays, though nothing but {saved} is changed: {report.message}"]
     if f"/{saved}" not in report.message:
         found.append(f"does not name {saved}: {report.message}")
     status, said = in_child(lambda: run(root, case.command, str(root / PLAN), "--write"))

@@ -176,7 +176,7 @@ CAUGHT = [
         Mutant(
             "going on without comparing",
             APPLY,
-            "            return EDITED if there or now is None else DONE\n",
+            "            return EDITED if there else UNKNOWN\n",
             "            return WAITS if there else DONE\n",
         ),
         "saves",
@@ -218,6 +218,17 @@ CAUGHT = [
         "saves of values",
         "apply more",
         "a.schema.json",
+    ),
+    (
+        Mutant(
+            "a marker stays though nothing was touched",
+            APPLY,
+            "        _give_up_untouched(marker, edited)\n",
+            "",
+        ),
+        "saves of values",
+        "apply more",
+        "newfstatat(a.schema.json.paramstore-new",
     ),
     (
         Mutant(
