@@ -130,7 +130,7 @@ def without(name: str) -> dict[str, Any]:
 GOOD: list[dict[str, Any]] = [
     {},
     {"changes": [{"key": "n.x"}, {"key": "n.x", "context": {}, "overrode": []}]},
-    {"files": {"f": {"before": None, "after": "ff"}, "g": {"after": None, "before": "00"}}},
+    {"files": {"params/f.yaml": {"before": None, "after": "ff"}, "params/g.yaml": {"after": None, "before": "00"}}},
     {"evidence": {"aborts": 5}},  # an author's own word, but for an abort
     {"kind": "abort", "evidence": {"aborts": "0a"}},
     {"kind": "abort"},
@@ -154,8 +154,8 @@ BAD: list[dict[str, Any]] = [
     {"uptime": ["b", 1, 2]},
     {"changes": [{}]}, {"changes": [{"key": 5}]}, {"changes": [{"key": "n.x"}, 5]},
     {"changes": [{"key": "n.x", "context": []}]}, {"changes": [{"key": "n.x", "overrode": "owner"}]},
-    {"files": {"f": None}}, {"files": {"f": {"before": None}}}, {"files": {"f": {"before": None, "after": 5}}},
-    {"files": {"f": {"before": None, "after": "ff", "more": "00"}}},
+    {"files": {"params/f.yaml": None}}, {"files": {"params/f.yaml": {"before": None}}}, {"files": {"params/f.yaml": {"before": None, "after": 5}}},
+    {"files": {"params/f.yaml": {"before": None, "after": "ff", "more": "00"}}},
     {"kind": "abort", "evidence": {"aborts": 5}},
     {"kind": "freeze"}, {"kind": "freeze", "details": {"pattern": 5}}, {"kind": "unfreeze"},
     {"kind": "freeze", "details": {"pattern": "*", "ends": [5]}},
