@@ -8,7 +8,7 @@ Python type (``_exact``), and then to the schema's own words by jsonschema.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from paramstore._constraints import Constraint, compile_constraint, violation
@@ -328,6 +328,7 @@ class Schema:
         return tree
 
 
+@cache
 def _as_an_editor() -> type[Draft202012Validator]:
     """Return plain JSON Schema, but for texts so long that a pattern could take too much time."""
     from jsonschema import Draft202012Validator

@@ -86,8 +86,9 @@ def as_read(files: Sequence[Unfinished]) -> tuple[bool, list[Unfinished]]:
     files since, only recovery's way leads to all or nothing, so it is taken at once.
     """
     done = [file for file in files if file.done]
-    saved = [file for file in files if file.displaced_save or file.now not in (file.before, file.after)]
-    if not done or (len(done) == len(files) and not any(file.displaced_save for file in saved)):
+    displaced = any(file.displaced_save for file in files)
+    saved = displaced or any(file.now not in (file.before, file.after) for file in files)
+    if not done or (len(done) == len(files) and not displaced):
         return bool(done), []
     # Not where the old bytes are nowhere to be read, since a power failure took their other name: then forward.
     if not saved and all(file.spare is not None and file.spare == file.before for file in done):

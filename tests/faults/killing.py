@@ -517,12 +517,12 @@ class _Maker:
 
     def displaced(self) -> Scenario:
         name = "displaced save"
-        crashed = self._crash(name, _commit_with_a_save, "renameat2", "alpha", 2)
+        crashed = self._crash(name, commit_with_a_save, "renameat2", "alpha", 2)
         return Scenario(name, crashed, recover, recovers=True, edited=True)
 
     def edited(self, always: dict[str, int]) -> Scenario:
         name = "someone saves in between" + (", no exchange" if always else "")
-        return Scenario(name, self.used, _commit_with_a_save, always=always, edited=True)
+        return Scenario(name, self.used, commit_with_a_save, always=always, edited=True)
 
     def _crash(
         self, name: str, act: Act, call: str, part: str, which: int, always: dict[str, int] | None = None
@@ -544,8 +544,9 @@ class _Maker:
         return root
 
 
-def _commit_with_a_save(root: Path) -> None:
-    """Commit to both files, while someone saves the first at the worst moment: after the last look."""
+def commit_with_a_save(root: Path, synced: bool = False) -> None:
+    """Commit to both files, while someone saves the first at the worst moment: after the last look. ``synced``: as good
+    editors save."""
     swap_in = _files.swap_in
     target = str(root / "params" / "alpha.yaml")
 
@@ -554,6 +555,9 @@ def _commit_with_a_save(root: Path) -> None:
             vars(_files)["swap_in"] = swap_in
             with open(target + "~", "wb") as file:
                 file.write(ps.text_of("alpha", 11, theirs=7))
+                if synced:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(target + "~", target)
         return swap_in(new, to, base)
 

@@ -4,7 +4,7 @@ goes on, bytes that are set aside, and the join of a journal."""
 from __future__ import annotations
 
 import errno
-import os
+from functools import partial
 from pathlib import Path
 
 import killing
@@ -13,7 +13,7 @@ from killing import Act, Scenario, set_count
 from powercheck import Bytes, PowerScenario
 from powerloss import mark
 
-from paramstore import ParamStore, _files
+from paramstore import ParamStore
 from paramstore._clock import SYSTEM
 from paramstore._git_lost import Lost, put_back
 
@@ -102,35 +102,17 @@ def void(_: object) -> None:
 # -- edits by hand ----------------------------------------------------------------------------------
 
 
-def commit_with_a_synced_save(root: Path) -> None:
-    """Commit to both files while someone saves the first, with a sync as good editors do, after the last look at it."""
-    swap_in = _files.swap_in
-    target = str(root / "params" / "alpha.yaml")
-
-    def save_first(new: str, to: str, base: bytes) -> bool:
-        if to == target:
-            vars(_files)["swap_in"] = swap_in
-            with open(target + "~", "wb") as file:
-                file.write(ps.text_of("alpha", 11, theirs=7))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(target + "~", target)
-        return swap_in(new, to, base)
-
-    vars(_files)["swap_in"] = save_first
-    set_count(root, 12, "alpha", "beta")
-
-
 def _by_hand(folder: Path) -> list[Scenario]:
     used = folder / "used"
     edited = ps.copy(used, folder / "edited")
     (edited / "params" / "alpha.yaml").write_bytes(ps.text_of("alpha", 11, theirs=5))
+    save = partial(killing.commit_with_a_save, synced=True)
     saves = state(11, 11, 7), state(12, 12, 7), state(12, 11), state(12, 12)
     return [
         _made("edited by hand, noted", edited, killing.recover, edited=True),
         _made("edited by hand, then a commit", edited, lambda root: set_count(root, 13, "alpha"), state(13, 11, 5), edited=True),
-        _made("a synced save in between", used, commit_with_a_synced_save, *saves, edited=True),
-        _made("a synced save in between, no exchange", used, commit_with_a_synced_save, *saves, edited=True, always=NO_EXCHANGE),
+        _made("a synced save in between", used, save, *saves, edited=True),
+        _made("a synced save in between, no exchange", used, save, *saves, edited=True, always=NO_EXCHANGE),
     ]  # fmt: skip
 
 
