@@ -15,10 +15,14 @@ from paramstore.errors import JournalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 SEGMENT_BYTES = 4 << 20
 BLOCK_BYTES = 1 << 16  # how much is read at a time when looking from the end
+PART_BYTES = (
+    1 << 19
+)  # how much of a long journal is parsed at a time: as Python objects, its lines take ten times as much
 
 
 class Position:
@@ -103,6 +107,34 @@ class Journal:
             if stop is not None:
                 break
         return records, position
+
+    def parts(
+        self, start: Position, end: Position | None = None
+    ) -> Iterator[tuple[list[dict[str, Any]], Position]]:
+        """Yield what ``lines`` returns, about ``PART_BYTES`` at a time; the last part may be empty."""
+        while (cut := self._cut(start)) is not None:
+            if end is not None and (cut.segment, cut.offset) >= (end.segment, end.offset):
+                break
+            lines, start = self.lines(start, cut)
+            yield lines, start
+        yield self.lines(start, end)
+
+    def _cut(self, start: Position) -> Position | None:
+        """Return where a part that begins at ``start`` ends; ``None`` if the journal ends sooner. It ends before no abort,
+        which belongs to the line before it."""
+        for segment in self.segments():
+            begin = start.offset if segment == start.segment else 0
+            if segment < start.segment or os.path.getsize(self.file(segment)) <= begin + PART_BYTES:
+                continue
+            with open(self.file(segment), "rb") as stream:
+                stream.seek(begin + PART_BYTES)
+                stop = begin + PART_BYTES + len(stream.readline())
+                for line in stream:
+                    record = _records.parse(line)
+                    if record is None or record["kind"] != "abort":
+                        return Position(segment, stop, 0)
+                    stop += len(line)
+        return None
 
     def _read_segment(
         self,

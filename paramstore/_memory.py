@@ -58,15 +58,21 @@ class Memory:
     def read_on(self, journal: Journal, stop: Position | None = None) -> int:
         """Take note of what came after ``position`` (up to ``stop``); return how many lines that were. Should they take back
         anything from before, ``aborted`` says so, and nothing in here is to be believed."""
-        lines, end = journal.lines(self.position, stop)
-        mine = {record["id"] for record in lines}
-        aborts = [record["evidence"].get("aborts") for record in lines if record["kind"] == "abort"]
-        self.aborted = self.last is not None and any(identity not in mine for identity in aborts)
-        if not self.aborted:
-            for record in without_aborted(lines):
-                self.absorb(record)
-            self.position = end
-        return len(lines)
+        count = 0
+        for lines, end in journal.parts(self.position, stop):
+            mine = {record["id"] for record in lines}
+            aborts = [record["evidence"].get("aborts") for record in lines if record["kind"] == "abort"]
+            self.aborted = self.last is not None and any(identity not in mine for identity in aborts)
+            if self.aborted:
+                break
+            self._take_in(without_aborted(lines), end)
+            count += len(lines)
+        return count
+
+    def _take_in(self, records: Iterable[dict[str, Any]], end: Position) -> None:
+        for record in records:
+            self.absorb(record)
+        self.position = end
 
     def plain(self, journal: Journal) -> tuple[Any, ...]:
         ledger = self.ledger.plain()
@@ -89,9 +95,14 @@ class Memory:
 
 
 def recall(
-    path: str, journal: Journal, saved_after: int = SAVED_AFTER, unsettled: int = UNSETTLED_BYTES
+    path: str,
+    journal: Journal,
+    saved_after: int = SAVED_AFTER,
+    unsettled: int = UNSETTLED_BYTES,
+    end: Position | None = None,
 ) -> Memory:
-    """Return what the journal comes to: from the cache at ``path`` and what was appended since, else from all of it.
+    """Return what the journal comes to, up to ``end`` unless that is far back: from the cache at ``path`` and what was
+    appended since, else from all of it.
 
     Raises ``JournalError`` and ``OSError``.
     """
@@ -101,11 +112,12 @@ def recall(
         new = memory.read_on(journal, Position(*place, 0))
         if new >= saved_after and not memory.aborted:
             _save(memory, path, journal)
-    if not memory.aborted:
-        memory.read_on(journal)
+    passed = end is not None and memory.position.plain()[:2] >= end.plain()[:2]
+    if not (memory.aborted or passed):
+        memory.read_on(journal, end)
     if memory.aborted:
         memory = Memory()
-        memory.read_on(journal)
+        memory._take_in(*journal.read(START, end))
     return memory
 
 

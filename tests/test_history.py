@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from local_store import age, number, schema, write_store
 
-from paramstore import ParamStore, _records, _sidecar
+from paramstore import ParamStore, _journal, _records, _sidecar
 from paramstore._bisect import Trial, search
 from paramstore._clock import utc_text
 from paramstore._history import replay
-from paramstore._journal import START, Journal
+from paramstore._journal import START, Journal, Position
 from paramstore._ledger import Ledger
 from paramstore._memory import Memory, recall
 from paramstore._model import ABSENT, Change, Entry, FileChange
@@ -230,6 +230,79 @@ def test_damage_is_told_and_a_torn_end_is_not(tmp_path: Path) -> None:
         assert str(found.value) == str(plain.value)
 
 
+# --- a long journal is parsed a part at a time ---------------------------------------------------
+
+PART = 3000  # bytes; about six lines of these journals
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_parts_of_a_journal_are_its_lines(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_journal, "PART_BYTES", PART)
+    scribe = Scribe(seed)
+    journal = write_journal(tmp_path, seed, scribe.lines(60))
+    whole, end = journal.lines(START)
+    places, begun = [START], 0
+    for lines, place in journal.parts(START):
+        assert lines == whole[begun : begun + len(lines)]
+        assert begun == 0 or not lines or lines[0]["kind"] != "abort", "torn from what it takes back"
+        begun += len(lines)
+        places.append(place)
+    assert begun == len(whole) and places[-1].plain() == end.plain()
+    assert len(places) > 3
+    for first, last in ((first, last) for first in places for last in places):
+        if first.plain()[:2] < last.plain()[:2]:
+            found = list(journal.parts(first, last))
+            assert [line for lines, _ in found for line in lines] == journal.lines(first, last)[0]
+            assert found[-1][1].plain() == last.plain()
+
+
+def test_a_reader_and_a_writer_that_slept_parse_a_part_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_journal, "PART_BYTES", PART)
+    root = write_store(
+        tmp_path,
+        {"w": schema({"a": number(0.0), "b": number(0.0)})},
+        {"w": "schema: 1\nvalues:\n  a: 0.0\n  b: 0.0\n"},
+    )
+    learner = ParamStore(root)
+
+    def learn(n: int) -> None:
+        with learner.transaction(author="learner") as tx:
+            tx["w.a"] = n / 1000
+
+    learn(1)
+    published, woken, writer = ParamStore(root), ParamStore(root), ParamStore(root)
+    for store in (published, woken, writer):
+        assert store.get("w.a") == 0.001
+    with writer.transaction(author="writer") as tx:
+        tx["w.b"] = 0.5
+    for n in range(2, 100):
+        learn(n)
+    most, lines = 0, Journal.lines
+
+    def counted(journal: Journal, start: Position, end: Position | None = None) -> Any:
+        nonlocal most
+        found = lines(journal, start, end)
+        most = max(most, len(found[0]))
+        return found
+
+    monkeypatch.setattr(Journal, "lines", counted)
+    assert published.get("w.a") == 0.099
+    file = root / "params" / "w.yaml"
+    file.write_bytes(file.read_bytes().replace(b"b: 0.5", b"b: 0.25"))
+    age(file)
+    woken.refresh()
+    assert (woken.get("w.a"), woken.get("w.b"), woken.revision) == (0.099, 0.25, 100)
+    with writer.transaction(author="writer") as tx:
+        assert (tx["w.a"], tx["w.b"]) == (0.099, 0.25)
+        tx["w.b"] = 0.75
+    assert woken.get("w.b") == published.get("w.b") == 0.75
+    assert 0 < most < 20
+
+
 # --- what is remembered between processes --------------------------------------------------------
 
 
@@ -246,13 +319,18 @@ def told(memory: Memory) -> Any:
 
 def afresh(journal: Journal) -> Any:
     memory = Memory()
-    memory.read_on(journal)
+    records, memory.position = journal.read(START)
+    for record in records:
+        memory.absorb(record)
     return told(memory)
 
 
-@pytest.mark.parametrize("unsettled", [0, 900])
+@pytest.mark.parametrize(("unsettled", "part"), [(0, 1 << 20), (900, 1 << 20), (0, PART), (900, PART)])
 @pytest.mark.parametrize("seed", range(40))
-def test_memory_is_what_the_journal_comes_to(seed: int, unsettled: int, tmp_path: Path) -> None:
+def test_memory_is_what_the_journal_comes_to(
+    seed: int, unsettled: int, part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_journal, "PART_BYTES", part)
     scribe = Scribe(seed)
     journal = write_journal(tmp_path, seed, scribe.lines(40))
     cache = str(tmp_path / "runtime" / "memory")

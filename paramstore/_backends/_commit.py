@@ -126,9 +126,9 @@ class LocalWriter(Memory):
 
     def _read_on(self) -> Position:
         """Take note of what stands in the journal after what is known, and return where it ends."""
-        records, self.position = self.backend.journal.read(self.position)
-        for record in records:
-            self.absorb(record)
+        self.read_on(self.backend.journal)
+        if self.aborted:
+            self._begin_anew()
         return self.position
 
     def _segment(self) -> _files.Identity | None:

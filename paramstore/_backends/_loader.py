@@ -6,10 +6,11 @@ import os
 from contextlib import suppress
 
 from paramstore import _files, _sidecar
-from paramstore._journal import START, Position
+from paramstore._backends._follow import FOUND, NeedFiles, apply_records, forward, is_after, standing
+from paramstore._journal import START, Position, without_aborted
 from paramstore._records import SAID
-from paramstore._state import Dimension, Document, State, namespace_of
-from paramstore._values import ABSENT, freeze
+from paramstore._state import Dimension, Document, State, namespace_of, split_key
+from paramstore._values import freeze
 from paramstore.errors import DocumentError, InvalidFileError, JournalError, SchemaError
 
 TYPE_CHECKING = False
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
     from paramstore._backends.local import LocalBackend
 
     Contents = tuple[_files.Content, _files.Content]
-
-
-# Entries of what was found in the files tell it from what the journal came to. Where git joined entries into an older
-# segment, that is more than the bytes of ``before`` held, and the changes do not lead from these to ``after``.
-FOUND = frozenset({"external", "merge"})
-
-
-class NeedFiles(Exception):  # noqa: N818 - a signal between functions, never seen outside
-    """The journal alone does not tell the new values."""
 
 
 class Place:
@@ -67,6 +59,8 @@ class Loader:
         self._news = False
         self._tail: list[dict[str, Any]] = []
         self._seen: list[dict[str, Any]] = []  # without a last one that is not in place
+        self._held = False  # the place of the last state still is one in the journal
+        self._doubtful: set[str] = set()  # namespaces that stand as they were last read
         self._strange: list[str] = []  # namespaces of which the file must rest before it is believed
         self._known: dict[tuple[str, str, str], Document] = {}
         self._believed: Mapping[str, Document] = {}
@@ -98,6 +92,8 @@ class Loader:
         if self.last is None and self.errors and not tolerant:
             raise _all_in_one(list(self.errors.values()))
         documents = {**kept, **self.documents}
+        if self._doubtful and self._held:
+            documents |= self._replayed(self._doubtful)
         return State(
             self.journal.revision,
             {name: documents[name] for name in sorted(documents)},
@@ -147,6 +143,7 @@ class Loader:
             start, documents = _from_sidecar(_sidecar.load(self.backend.sidecar()))
         self._remember(documents)
         if documents and journal.holds(start):
+            self._held = True
             self._believed = documents
             return start
         try:
@@ -157,9 +154,16 @@ class Loader:
     def _follow_journal(self) -> Position:
         """Collect what the journal made of the documents that can be believed by hash. Return where the
         journal ends."""
-        journal, documents = self.backend.journal, self._believed
+        journal = self.backend.journal
         try:
-            self._tail, end = journal.read(self._start)
+            older: list[dict[str, Any]] = []
+            newer: list[dict[str, Any]] = []
+            for lines, reached in journal.parts(self._start):
+                if older:  # two parts are kept: what can be in flight, or in a file that was just read, is in the last
+                    self._pass(older)
+                older, newer, end = newer, lines, reached
+            self._tail = without_aborted([*older, *newer])
+            documents = self._believed
             if not documents:
                 raise NeedFiles
             self._news = self.last is None and bool(self._tail)  # reading JSON costs half a start
@@ -174,8 +178,15 @@ class Loader:
                 self._tail = [newest]
         except JournalError:
             end, newest = journal.tail()
-            self._tail = [newest] if newest is not None else []
+            self._tail, self._believed = [newest] if newest is not None else [], {}
         return end
+
+    def _pass(self, lines: list[dict[str, Any]]) -> None:
+        """Have what is believed follow the first lines of a long tail, which then can be forgotten."""
+        try:
+            self._believed = apply_records(self._believed, standing(lines))
+        except NeedFiles:
+            self._believed = {}
 
     def _remember(self, documents: Mapping[str, Document]) -> None:
         for name, document in documents.items():
@@ -212,13 +223,37 @@ class Loader:
             return
         try:
             if name in self._believed:
-                found[name] = _forward(self._believed[name], self._seen)
+                found[name] = forward(self._believed[name], self._seen)
                 return
         except NeedFiles:
             pass
         self.sure = False
         if name in self.last.documents:
             found[name] = self.last.documents[name]
+            self._doubtful.add(name)
+
+    def _replayed(self, names: Iterable[str]) -> dict[str, Document]:
+        """Return what the whole journal comes to for namespaces of which neither the file nor its newest entries tell what
+        stands: slow, but what was acknowledged is not missing. Those that it does not tell are left out."""
+        assert self.last is not None
+        from paramstore._history import documents_at, shaped
+        from paramstore._memory import recall
+
+        backend, found = self.backend, {}
+        try:
+            memory = recall(backend.memory_file(), backend.journal, end=self.journal)
+            if memory.position.plain()[:2] != self.journal.plain()[:2] or not self.journal.offset:
+                return {}
+            for name in names:
+                digest, last = memory.after.get(backend.values_file(name)), self.last.documents[name]
+                if digest is not None:
+                    mine = {p: value for p, value in memory.written.items() if split_key(p[0])[0] == name}
+                    written = shaped(mine, {name: backend.schema(name, last.schema_digest)})
+                    found[name] = documents_at(written, {name: last})[name]
+                    found[name].digest, found[name].schema_digest = digest, last.schema_digest
+        except (OSError, InvalidFileError, KeyError):
+            return {}
+        return found
 
     def _unsettled(self, pairs: Iterable[Contents], records: Iterable[Mapping[str, Any]]) -> list[Contents]:
         """Return the pairs that may be half of a save: values that no record announces and that have not
@@ -308,11 +343,11 @@ class Loader:
         found = {}
         for name, document in self.documents.items():
             try:
-                found[name] = _forward(document, records)
+                found[name] = forward(document, records)
             except NeedFiles:
                 return False
             known = name in self._believed and self._believed[name].digest == document.digest
-            if name in moved and not (known or _is_after(document, records)):
+            if name in moved and not (known or is_after(document, records)):
                 return False  # an edit by hand, or a commit that was taken back
             if name not in moved and found[name] is not document:
                 return False  # someone has put it back
@@ -373,57 +408,6 @@ def _has_moved(content: _files.Content) -> bool:
         return _files.identity(os.stat(content.path)) != content.identity
     except OSError:
         return True
-
-
-def apply_records(
-    documents: Mapping[str, Document], records: Iterable[Mapping[str, Any]]
-) -> dict[str, Document]:
-    """Return ``documents`` after ``records``. Raises ``NeedFiles`` when they do not build on each other."""
-    found = dict(documents)
-    for record in records:
-        for file in record["files"]:
-            document = found.get(namespace_of(file))
-            if document is None:
-                raise NeedFiles
-            found[document.namespace] = _apply(document, file, record)
-    return found
-
-
-def _apply(document: Document, file: str, record: Mapping[str, Any]) -> Document:
-    """Return the document after a record that touches it, or as it is if the record is in it already."""
-    sums = record["files"][file]
-    if document.digest not in (sums["before"], sums["after"]):
-        raise NeedFiles
-    changes: list[tuple[str, Any, Any]] = []
-    for item in record["changes"]:
-        namespace, _, path = item["key"].partition(".")
-        new = item.get("new", ABSENT)
-        if isinstance(new, list | dict):
-            raise NeedFiles  # containers get their type from the schema
-        if namespace == document.namespace:
-            changes.append((path, item.get("context", {}), new))
-    if document.digest != sums["before"]:
-        return document
-    if record["kind"] in FOUND:
-        raise NeedFiles
-    try:
-        return document.with_values(changes, ABSENT, sums["after"])
-    except KeyError:
-        raise NeedFiles from None  # its schema changed as well
-
-
-def _forward(document: Document, records: Iterable[Mapping[str, Any]]) -> Document:
-    """Return a document that some of ``records`` are in already after all of them."""
-    touching = [(file, r) for r in records for file in r["files"] if namespace_of(file) == document.namespace]
-    after = [record["files"][file]["after"] for file, record in touching]
-    done = len(after) - after[::-1].index(document.digest) if document.digest in after else 0
-    for file, record in touching[done:]:
-        document = _apply(document, file, record)
-    return document
-
-
-def _is_after(document: Document, records: Iterable[Mapping[str, Any]]) -> bool:
-    return any(sums["after"] == document.digest for record in records for sums in record["files"].values())
 
 
 def _all_in_one(errors: list[InvalidFileError]) -> InvalidFileError:

@@ -10,7 +10,8 @@ import time
 from _thread import allocate_lock
 
 from paramstore import _files, _trust
-from paramstore._backends._loader import Loader, NeedFiles, Place, apply_records
+from paramstore._backends._follow import NeedFiles, apply_records, standing
+from paramstore._backends._loader import Loader, Place
 from paramstore._clock import SYSTEM
 from paramstore._generation import Generation, Published, create
 from paramstore._journal import START, Journal, Position
@@ -137,8 +138,9 @@ class LocalBackend:
         end = Position(published.segment, published.offset, published.revision)
         if (end.segment, end.offset) <= (place.journal.segment, place.journal.offset):
             return last if end.revision == last.revision else None
-        records, position = self.journal.read(place.journal, end)
-        documents = apply_records(last.documents, records)
+        documents, position = last.documents, place.journal
+        for lines, reached in self.journal.parts(position, end):
+            documents, position = apply_records(documents, standing(lines)), reached
         return State(position.revision, documents, Place(position, place.files), last.problems)
 
     def _load_files(self, last: State | None) -> State:

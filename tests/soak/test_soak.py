@@ -14,7 +14,7 @@ from samples import LONG_S, Sample, rising
 
 SOAK = str(Path(__file__).with_name("soak.py"))
 SECONDS = "6"
-READ = "        records, position = self.journal.read(place.journal, end)\n"
+READ = "        documents, position = last.documents, place.journal\n"
 
 # a planted bug, and the words by which the report names it
 CAUGHT = {
