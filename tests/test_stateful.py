@@ -1,5 +1,5 @@
-"""A store and a plain model of it, taken through the same random days: learners, edits by hand, old files brought back,
-crashes, freezes, rollbacks, and a clock that is set.
+"""A store and a plain model of it, taken through the same random days: learners, edits by hand, old files brought back
+by hand and by git, crashes, freezes, rollbacks, and a clock that is set.
 
 ``STATEFUL_RUNS=10000 python tests/test_stateful.py`` is the long size; the small one has always the same runs.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 import plainstore as ps
 import pytest
+from git_store import GitStore
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -77,6 +78,8 @@ class Days(RuleBasedStateMachine):
         self.gate: Any = type("Gate", (), {"STEP": self.reader.live("m.step")})
         self.files = dict(START)
         self.past: list[dict[str, int]] = []  # the values of each revision
+        self.repo = GitStore(self.root)
+        self.commits: list[tuple[str, dict[str, int]]] = []  # of git, with the values of each
         self.slow_since = -1e9
         self.frozen = False
         self.settle()
@@ -167,8 +170,27 @@ class Days(RuleBasedStateMachine):
         self.save({"m.step": step, "m.slow": slow, "m.x": x, "m.y": SUM - x, "n.free": free})
 
     @rule(back=st.integers(0, 5))
-    def git_brings_back_old_files(self, back: int) -> None:
+    def a_person_brings_back_old_files(self, back: int) -> None:
         self.save(self.past[max(0, len(self.past) - 1 - back)])
+
+    @rule()
+    def git_commits(self) -> None:
+        if not self.commits:
+            self.repo.git("init", "--quiet")
+            self.repo.identify()
+        self.repo.git("add", "params")
+        self.repo.git("commit", "--quiet", "--allow-empty", "--message", "what stands")
+        self.commits.append((self.repo.git("rev-parse", "HEAD").strip(), dict(self.files)))
+
+    @precondition(lambda self: self.commits)
+    @rule(back=st.integers(1, 4))
+    def git_checks_out_old_files(self, back: int) -> None:
+        commit, self.files = self.commits[-min(back, len(self.commits))]
+        files = [self.root / "params" / f"{name}.yaml" for name in SCHEMAS]
+        self.repo.git("checkout", "--quiet", commit, "--", *map(str, files))
+        for file in files:
+            age(file)
+        self.reader.refresh()
 
     @rule(back=st.integers(0, 5))
     def someone_rolls_back(self, back: int) -> None:
