@@ -29,7 +29,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "2 disk": ("_attempts", "_files", "_gate", "_git", "_git_head", "_git_lost", "_git_read", "_git_show", "_git_state", "_merge_rules", "_merge_text", "_generation", "_journal", "_lock", "_generated", "_memory", "_scan", "_sidecar", "_trust", "_yaml", "_yaml_edit"),
     "3 backends": (
-        "_backends", "_backends._commit", "_backends._follow", "_backends._loader", "_backends._recovery", "_backends._splice", "_backends._unfinished", "_backends.base",
+        "_backends", "_backends._commit", "_backends._follow", "_backends._loader", "_backends._recovery", "_backends._splice", "_backends._texts", "_backends._unfinished", "_backends.base",
         "_backends.local", "_backends.memory",
     ),
     "4 store": (

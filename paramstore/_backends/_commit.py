@@ -17,6 +17,7 @@ from paramstore import _attempts, _files, _generation, _records, _yaml
 from paramstore._backends._loader import Loader, Place
 from paramstore._backends._recovery import leftovers, recover
 from paramstore._backends._splice import splice
+from paramstore._backends._texts import Texts
 from paramstore._backends._unfinished import temporary_name
 from paramstore._backends.base import Draft
 from paramstore._clock import utc_text
@@ -47,7 +48,7 @@ class LocalWriter(Memory):
     def __init__(self, backend: LocalBackend) -> None:
         super().__init__()
         self.backend = backend
-        self.texts: dict[str, YamlText] = {}  # by hash: what this process wrote, so that it need not parse
+        self.texts = Texts()
         self.state: State | None = None  # what this process last saw under the lock
         self._git_folder: str | None = ""  # not looked for yet
         self._started = False
@@ -98,6 +99,10 @@ class LocalWriter(Memory):
 
     def stands(self, last: State | None) -> int:
         return last.revision if last is not None else self.position.revision
+
+    def absorb(self, record: dict[str, Any]) -> None:
+        super().absorb(record)
+        self.texts.follow(record)
 
     # -- before the transaction's own work --------------------------------------------------------
 
@@ -333,7 +338,7 @@ class LocalSession:
         backend, document = self.writer.backend, self.state.documents[name]
         file = backend.values_file(name)
         target = _files.resolve(backend.path(file))
-        known = self.writer.texts.get(document.digest)
+        known = self.writer.texts.get(file, document.digest)
         if known is None:
             content = _files.read_whole(target)
             if content.digest != document.digest:
@@ -408,10 +413,7 @@ class LocalSession:
             name = plan.document.namespace
             places = [(change.key.partition(".")[2], change.context, change.new) for change in plan.changes]
             documents[name] = plan.document.with_values(places, ABSENT, plan.after)
-            self.writer.texts.pop(plan.document.digest, None)
-            if len(self.writer.texts) > 100:  # what edits by hand left behind
-                self.writer.texts.clear()
-            self.writer.texts[plan.after] = plan.text
+            self.writer.texts.put(plan.document.digest, plan.after, plan.text)
             files[plan.file] = plan.placed()
         position = Place(self.writer.position, files)
         self.writer.state = State(entry.revision, documents, position, self.state.problems)
