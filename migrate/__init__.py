@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -180,14 +181,16 @@ class Reverted:
 
 def revert(plan_path: str, write: bool = False) -> Reverted:
     """Put today's values back into the source as literals; the store keeps its files. A file in which the reads
-    cannot be found is refused, and stays recorded as applied."""
+    cannot be found is refused, and stays recorded as applied. No commit comes between the values that are read and
+    the literals that are written."""
     record, plan, store = _applied(plan_path)
-    changes, refused = _verify.reverted(record, plan.root, _verify.store_values(_open(store)))
-    if write and changes:
-        path = os.path.abspath(plan_path + _apply.RECORD)
-        left = {file: layers for file, layers in record["files"].items() if file in refused}
-        text = _apply.record_text({**record, "files": left}) if left else None
-        _apply.write_all(plan_path, [*changes.values(), _apply.Change(path, bytes_of(path), text)])
+    with _store.held(store) if write else nullcontext():
+        changes, refused = _verify.reverted(record, plan.root, _verify.store_values(_open(store)))
+        if write and changes:
+            path = os.path.abspath(plan_path + _apply.RECORD)
+            left = {file: layers for file, layers in record["files"].items() if file in refused}
+            text = _apply.record_text({**record, "files": left}) if left else None
+            _apply.write_all(plan_path, [*changes.values(), _apply.Change(path, bytes_of(path), text)])
     return Reverted(
         {file: _diff(file, c.before or b"", c.after or b"", plan.root) for file, c in changes.items()},
         refused,

@@ -256,13 +256,13 @@ def half_moved(call: Call, planned: Path) -> Path:
     return planned
 
 
-def committing_amid(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Have a learner try to commit right before the values get their new content; return what it was refused with."""
+def committing_amid(root: Path, monkeypatch: pytest.MonkeyPatch, file: str = "params/a.yaml") -> list[str]:
+    """Have a learner try to commit right before a file gets its new content; return what it was refused with."""
     refused: list[str] = []
     replace = os.replace
 
     def after_a_commit(source: str, target: str) -> None:
-        if target.endswith("params/a.yaml"):
+        if target.endswith(file):
             refused.append(commit(root, 0.41, 0.1))
         replace(source, target)
 
@@ -278,6 +278,16 @@ def test_no_commit_is_acknowledged_and_overwritten(
     assert len(refused) == 1 and "LockTimeoutError" in refused[0]
     assert commit(half_moved, 0.41) == ""  # let go again
     call("verify", "plan.yaml", "--learned")
+
+
+def test_no_commit_comes_between_the_values_and_the_literals_of_a_revert(
+    call: Call, half_moved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert commit(half_moved, 0.41) == ""
+    refused = committing_amid(half_moved, monkeypatch, "/a.py")
+    call("revert", "plan.yaml", "--write")
+    assert len(refused) == 1 and "LockTimeoutError" in refused[0]
+    assert "0.41" in (half_moved / "a.py").read_text()
 
 
 def test_nor_is_one_when_an_interrupted_apply_is_completed(
