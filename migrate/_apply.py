@@ -159,7 +159,7 @@ def _complete(marker: str) -> None:
                 _sync(folder)
         os.unlink(marker)
         _sync(os.path.dirname(os.path.abspath(marker)))
-    except OSError as error:
+    except (OSError, KeyboardInterrupt) as error:
         if not os.path.lexists(marker):  # refused before anything was begun, or after all of it was done
             raise PlanError(f"{_said(error)}. Run this again.") from error
         raise UnfinishedError(
@@ -398,6 +398,8 @@ def _sum(raw: bytes | None) -> str | None:
 
 def _said(error: BaseException) -> str:
     """Return what the operating system refused, and where."""
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted"
     if not isinstance(error, OSError):
         return type(error).__name__
     return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)

@@ -356,6 +356,10 @@ def _left(name: str) -> str | None:
         )
     if name.startswith(".") and name.endswith(LEFT_BEHIND):
         return "left by a writer that died; the next commit removes it, or keeps it as .conflict"
+    if name.endswith(".paramstore-new"):
+        return (
+            "new content of a migration that was cut off. Run `paramstore migrate apply` with its plan again"
+        )
     return None
 
 

@@ -61,8 +61,12 @@ def text(folder: str, *words: str, environ: Mapping[str, str] | None = None) -> 
 
 
 def top(folder: str) -> str:
-    """Return the top of the work tree that ``folder`` is in. Raises ``GitError`` outside of one."""
+    """Return the top of the work tree that ``folder`` is in. Raises ``GitError`` outside of one, and where git refuses for
+    a reason of its own, such as an owner that it does not trust."""
     done = run(folder, "rev-parse", "--show-toplevel")
+    said = done.stderr.decode(errors="replace").strip()
+    if done.returncode and "not a git repository" not in said:
+        raise GitError(f"git rev-parse: {said}")
     if done.returncode:
         raise GitError(f"{folder} is in no git work tree. `git init` makes one.")
     return done.stdout.decode(errors="surrogateescape").rstrip("\n")

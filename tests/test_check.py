@@ -595,6 +595,7 @@ def test_a_journal_of_the_users_choice_is_audited(rates: Place) -> None:
         ("params/journal/00000001.jsonl.9.abcdef01.torn", "half an entry"),
         ("params/.win_rate.yaml.0123.tmp", "left by a writer that died"),
         ("params/.win_rate.yaml.0123.new", "left by a writer that died"),
+        ("params/win_rate.yaml.paramstore-new", "a migration that was cut off"),
         ("schemas/.win_rate.schema.json.0123.new", "left by a writer that died"),
         ("params/more.yml", "is not read. Rename it to .yaml"),
         ("schemas/more.json", "is not read. Rename it to .schema.json"),

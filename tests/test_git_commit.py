@@ -105,6 +105,13 @@ def test_commit_outside_of_git_says_so(tmp_path: Path) -> None:
     assert "is in no git work tree" in GitStore(tmp_path / "s").say("commit", status=1)
 
 
+def test_an_owner_that_git_does_not_trust_is_told(repo: GitStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch for its tests
+    for words in (["git", "install"], ["commit"]):
+        said = repo.say(*words, status=1)
+        assert "dubious ownership" in said and "safe.directory" in said
+
+
 def test_the_first_commit_of_a_repository(tmp_path: Path) -> None:
     repo = GitStore(tmp_path / "bot")
     repo.root.mkdir()

@@ -57,6 +57,24 @@ def interrupted(call: Call, root: Path, before: str, command: str = "apply") -> 
     assert (root / MARKER).exists()
 
 
+def test_who_interrupts_an_apply_is_told_how_to_go_on(
+    call: Call, planned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def interrupt(source: str, target: str) -> None:
+        if os.path.basename(target) == "b.py":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", interrupt)
+        said = call("apply", "plan.yaml", "--write", status=1).output
+    assert "Interrupted. The change that" in said and "run this again" in said
+    call("apply", "plan.yaml", "--write")
+    assert left_over(planned) == []
+
+
 def test_a_refusal_right_after_the_marker_was_written_leaves_nothing_behind(
     call: Call, planned: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
