@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from local_store import age, number, schema, write_store
 
-from paramstore import ParamStore, _yaml
+from paramstore import ParamStore, _files, _yaml
+from paramstore._backends._texts import MOST, Texts
 from paramstore.testing import ManualClock
 
 SYMBOLS = ("BTC", "ETH", "SOL")
@@ -108,6 +109,52 @@ def test_writers_that_take_turns_do_not_parse(root: Path, monkeypatch: pytest.Mo
     assert parses.count == 0
 
 
+def entry(before: bytes, after: bytes, *changes: tuple[str, float, float]) -> dict[str, Any]:
+    sums = {"before": _files.digest(before), "after": _files.digest(after)}
+    items = [{"key": key, "old": old, "new": new} for key, old, new in changes]
+    return {"files": {"params/w.yaml": sums}, "changes": items}
+
+
+OLD, NEW, NEWEST = (f"schema: 1\nvalues:\n  a: {a}\n  b: true\n".encode() for a in ("1.0", "2.0", "3.0"))
+
+
+def known() -> Texts:
+    texts = Texts()
+    texts.put("", _files.digest(OLD), _yaml.parse(OLD, "params/w.yaml"))
+    return texts
+
+
+def found(texts: Texts, raw: bytes) -> bytes | None:
+    text = texts.get(_files.digest(raw))
+    return text.raw if text is not None else None
+
+
+def test_a_text_is_what_its_entries_made_of_it_or_is_not_known() -> None:
+    texts = known()
+    texts.follow(entry(OLD, NEW, ("w.a", 1.0, 2.0), ("v.a", 1.0, 9.0)))
+    texts.follow(entry(NEW, NEWEST, ("w.a", 2.0, 3.0), ("w.b", 5, 5)))
+    assert found(texts, NEWEST) == NEWEST and texts.get(_files.digest(NEWEST))
+    assert found(texts, OLD) is found(texts, NEW) is None
+    for wrong in (
+        entry(OLD, NEW, ("w.a", 1.0, 2.5)),  # another splice than the hash says
+        entry(OLD, NEW, ("w.c", 1.0, 2.0)),
+        entry(OLD, NEW, ("w.a.b", 1.0, 2.0)),
+        entry(OLD, NEW, ("w.a", 1.0, 2.0), ("w.b", True, False)),  # would be parsed by the splice
+        entry(NEWEST, NEW, ("w.a", 1.0, 2.0)),
+    ):
+        texts = known()
+        texts.follow(wrong)
+        assert found(texts, NEW) is None
+
+
+def test_texts_are_bounded() -> None:
+    texts = known()
+    names = [str(turn) for turn in range(2 * MOST)]
+    for name in names:
+        texts.put("", name, _yaml.parse(OLD, "params/w.yaml"))
+    assert sum(texts.get(name) is not None for name in names) <= MOST + 1
+
+
 def test_a_writer_that_slept_through_many_commits_parses_once(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,9 +162,9 @@ def test_a_writer_that_slept_through_many_commits_parses_once(
     for writer in (sleeper, other):
         with writer.transaction(author="learner") as tx:
             tx["w.a"] = 3.0 if writer is sleeper else 4.0
-    for turn in range(130):
+    for turn in range(1100):
         with other.transaction(author="learner") as tx:
-            tx["w.b"] = turn / 100
+            tx["w.b"] = turn / 1000
     parses = Parses(monkeypatch)
     for value in (5.0, 6.0):
         with sleeper.transaction(author="learner") as tx:

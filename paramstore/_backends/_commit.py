@@ -338,7 +338,7 @@ class LocalSession:
         backend, document = self.writer.backend, self.state.documents[name]
         file = backend.values_file(name)
         target = _files.resolve(backend.path(file))
-        known = self.writer.texts.get(file, document.digest)
+        known = self.writer.texts.get(document.digest)
         if known is None:
             content = _files.read_whole(target)
             if content.digest != document.digest:

@@ -1,8 +1,7 @@
 """Texts of values files that a writer need not parse: those that it wrote, and what others made of them since.
 
-Parsing a file takes longer than all else of a commit. An entry of the journal says what its writer spliced into the text
-before it, so that the same splice gives the same text; that it did is proved by the hash. Where it does not, the file is
-parsed.
+Parsing a file takes longer than all else of a commit. Where others put numbers in the place of numbers, as learners do, the
+same splice into the text before gives the text that they wrote; that it does is proved by the hash. Anything else is parsed.
 """
 
 from __future__ import annotations
@@ -10,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from paramstore import _files, _records
-from paramstore._backends._follow import FOUND
+from paramstore import _files
 from paramstore._backends._splice import splice
 from paramstore._ledger import real_changes
+from paramstore._model import Change
 from paramstore._state import namespace_of, split_key
 from paramstore._yaml import YamlText
 from paramstore.errors import DocumentError
 
 MOST = 100  # texts; more is what edits by hand and commits that were taken back left behind
-LONGEST = 100  # entries that are followed; a process that slept longer parses the file
-Trail = tuple[YamlText | None, list[Mapping[str, Any]]]  # a text, and the entries since
+LONGEST = 1000  # changes that are followed; a process that slept longer parses the file
+Trail = tuple[YamlText | None, list[Change]]  # a text, and what became of it since
 
 
 class Texts:
@@ -28,7 +27,7 @@ class Texts:
 
     def __init__(self) -> None:
         self._texts: dict[str, YamlText] = {}
-        self._trails: dict[str, Trail] = {}  # by the hash after the last entry
+        self._trails: dict[str, Trail] = {}  # by the hash after the last change
 
     def put(self, before: str, after: str, text: YamlText) -> None:
         """Keep the text that this process wrote in place of one with the hash ``before``."""
@@ -41,31 +40,36 @@ class Texts:
 
     def follow(self, record: Mapping[str, Any]) -> None:
         """Take note of an entry that stands."""
-        for sums in record["files"].values():
-            before, after = sums["before"], sums["after"]
-            known, since = self._trails.pop(before, (self._texts.pop(before, None), []))
-            if known is not None and record["kind"] not in FOUND and len(since) < LONGEST:
-                self._trails[after] = known, [*since, record]
+        for file, sums in record["files"].items():
+            text, since = self._trails.pop(sums["before"], (self._texts.pop(sums["before"], None), []))
+            changes = _numbers(file, record)
+            if text is not None and changes is not None and len(since) < LONGEST:
+                self._trails[sums["after"]] = text, [*since, *changes]
 
-    def get(self, file: str, digest: str) -> YamlText | None:
-        """Return the text of a values file with this hash, or ``None``: parse it."""
+    def get(self, digest: str) -> YamlText | None:
+        """Return the text with this hash, or ``None``: parse it."""
         text, since = self._trails.pop(digest, (self._texts.get(digest), []))
         if text is None or not since:
             return text
         try:
-            for record in since:
-                text = splice(text, _changes(file, record))
-        except (DocumentError, AssertionError, LookupError, TypeError, AttributeError):
-            return None  # not written by a commit, whatever its kind says
+            text = splice(text, since)
+        except (DocumentError, AssertionError, LookupError, TypeError):
+            return None  # not what a commit can have done to this text
         if _files.digest(text.raw) != digest:
             return None
         self._texts[digest] = text
         return text
 
 
-def _changes(file: str, record: Mapping[str, Any]) -> list[Any]:
-    """Return the changes of one file that an entry made."""
-    mine = [
-        item for item in real_changes(record["changes"]) if split_key(item["key"])[0] == namespace_of(file)
-    ]
-    return list(_records.entry({**record, "changes": mine}).changes)
+def _numbers(file: str, record: Mapping[str, Any]) -> list[Change] | None:
+    """Return what an entry changed in one file if that were numbers in the place of numbers, else ``None``."""
+    found = []
+    for item in real_changes(record["changes"]):
+        if split_key(item["key"])[0] == namespace_of(file):
+            old, new = item.get("old"), item.get("new")
+            if type(old) not in (int, float) or type(new) not in (int, float):
+                return None
+            found.append(
+                Change(key=item["key"], context=item.get("context", {}), old=old, new=new, requested=new)
+            )
+    return found
