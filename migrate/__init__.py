@@ -111,6 +111,7 @@ def apply(plan_path: str, store: str | None = None, write: bool = False) -> Appl
     result = Applied(prepared_diff(prepared), len(prepared.sites), prepared.refused)
     if write and prepared.sites:
         with _store.held(root):
+            _apply.same(plan_path, plan.root, record)
             prepared.store = _prepare.store_files(prepared.sites, root)  # a learner may have committed since
             changes = _apply.changes_of(prepared, root, _apply.record_of(prepared, root, record))
             _apply.write_all(plan_path, changes)
@@ -182,9 +183,10 @@ class Reverted:
 def revert(plan_path: str, write: bool = False) -> Reverted:
     """Put today's values back into the source as literals; the store keeps its files. A file in which the reads
     cannot be found is refused, and stays recorded as applied. No commit comes between the values that are read and
-    the literals that are written."""
+    the literals that are written; one that was interrupted is completed with the values of then."""
     record, plan, store = _applied(plan_path)
     with _store.held(store) if write else nullcontext():
+        _apply.same(plan_path, plan.root, record)
         changes, refused = _verify.reverted(record, plan.root, _verify.store_values(_open(store)))
         if write and changes:
             path = os.path.abspath(plan_path + _apply.RECORD)

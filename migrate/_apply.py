@@ -456,6 +456,14 @@ def read_record(plan_path: str, root: str) -> dict[str, Any] | None:
     return data if data["files"] else None
 
 
+def same(plan_path: str, root: str, record: Mapping[str, Any] | None) -> None:
+    """Raise ``ChangedError`` when another process has changed what is applied since ``record`` was read."""
+    if os.path.lexists(plan_path + MARKER) or read_record(plan_path, root) != record:
+        raise ChangedError(
+            f"Another process was at work on {plan_path}. Nothing was written; look at what it did, and run this again."
+        )
+
+
 def sections_in(record: Mapping[str, Any] | None) -> dict[str, str]:
     """Return the key below which each dictionary was put, with the dictionary's file."""
     return {

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +297,25 @@ def test_no_commit_is_acknowledged_and_overwritten(
     assert len(refused) == 1 and "LockTimeoutError" in refused[0]
     assert commit(half_moved, 0.41) == ""  # let go again
     call("verify", "plan.yaml", "--learned")
+
+
+@pytest.mark.parametrize("command", ["apply", "revert"])
+def test_what_another_process_applied_meanwhile_is_told(
+    command: str, call: Call, half_moved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, again = _store.held, ["-m", "paramstore", "migrate", "apply", "plan.yaml", "--write"]
+    before: list[dict[str, bytes]] = []
+
+    def after_an_apply(root: str) -> AbstractContextManager[None]:
+        if not before:
+            subprocess.run([sys.executable, *again], cwd=half_moved, check=True, capture_output=True)
+            before.append(files(half_moved))
+        return held(root)
+
+    monkeypatch.setattr(_store, "held", after_an_apply)
+    assert "Another process was at work" in call(command, "plan.yaml", "--write", status=1).output
+    assert files(half_moved) == before[0]
+    call(command, "plan.yaml", "--write")
 
 
 def test_no_commit_comes_between_the_values_and_the_literals_of_a_revert(
