@@ -208,7 +208,8 @@ class Audit:
                     where = self._lines[record["id"]]
                     problem = f"revision {record['revision']} does not build on the {file} that an earlier entry left: "
                     self._add(where[0], problem + LOST, where[1])
-                after[file] = sums["after"]
+                if _records.SAID not in record:  # else the file may never have stood here
+                    after[file] = sums["after"]
 
     def _is_foreign(self, record: Mapping[str, Any]) -> bool:
         """Tell whether an entry came from another history, so that it need not build on the one before it."""
@@ -221,7 +222,8 @@ class Audit:
         """Compare the files with what the journal says of them. Edits by hand are information."""
         if not self._records:
             return
-        after = {file: sums["after"] for record in self._records for file, sums in record["files"].items()}
+        own = [record for record in self._records if _records.SAID not in record]
+        after = {file: sums["after"] for record in own for file, sums in record["files"].items()}
         recorded = shaped(replay(self._records), self.schemas)
         for name, document in self._documents.items():
             file = self.backend.values_file(name)

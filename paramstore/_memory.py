@@ -16,7 +16,7 @@ from paramstore._history import Written, apply
 from paramstore._journal import START, Journal, Position, without_aborted
 from paramstore._ledger import Ledger
 
-FORMAT = 2
+FORMAT = 3
 SAVED_AFTER = 500  # lines that are read anew before it is worth keeping them
 UNSETTLED_BYTES = (
     128 * 1024
@@ -45,10 +45,11 @@ class Memory:
         self.last = record
         self.ledger.absorb(record)
         apply(self.written, record)
-        if record["kind"] == "merge" or _records.SAID in record:
+        said = _records.SAID in record  # a line of another history: its files may never have stood here
+        if record["kind"] == "merge" or said:
             self.after = {}  # what stood in the files when two histories were joined, none of their entries says
-            self.joined = not record["files"] or _records.SAID in record
-        for file, sums in record["files"].items():
+            self.joined = not record["files"] or said
+        for file, sums in () if said else record["files"].items():
             self.after[file] = sums["after"]
 
     def lacks(self, files: Iterable[str]) -> bool:
@@ -59,10 +60,11 @@ class Memory:
         """Take note of what came after ``position`` (up to ``stop``); return how many lines that were. Should they take back
         anything from before, ``aborted`` says so, and nothing in here is to be believed."""
         count = 0
+        gone: set[Any] = set()  # joined histories may both take back an entry that they share
         for lines, end in journal.parts(self.position, stop):
-            mine = {record["id"] for record in lines}
-            aborts = [record["evidence"].get("aborts") for record in lines if record["kind"] == "abort"]
-            self.aborted = self.last is not None and any(identity not in mine for identity in aborts)
+            known = gone | {record["id"] for record in lines}
+            gone |= {record["evidence"].get("aborts") for record in lines if record["kind"] == "abort"}
+            self.aborted = self.last is not None and not gone <= known
             if self.aborted:
                 break
             self._take_in(without_aborted(lines), end)
@@ -95,14 +97,9 @@ class Memory:
 
 
 def recall(
-    path: str,
-    journal: Journal,
-    saved_after: int = SAVED_AFTER,
-    unsettled: int = UNSETTLED_BYTES,
-    end: Position | None = None,
+    path: str, journal: Journal, saved_after: int = SAVED_AFTER, unsettled: int = UNSETTLED_BYTES
 ) -> Memory:
-    """Return what the journal comes to, up to ``end`` unless that is far back: from the cache at ``path`` and what was
-    appended since, else from all of it.
+    """Return what the journal comes to: from the cache at ``path`` and what was appended since, else from all of it.
 
     Raises ``JournalError`` and ``OSError``.
     """
@@ -112,12 +109,11 @@ def recall(
         new = memory.read_on(journal, Position(*place, 0))
         if new >= saved_after and not memory.aborted:
             _save(memory, path, journal)
-    passed = end is not None and memory.position.plain()[:2] >= end.plain()[:2]
-    if not (memory.aborted or passed):
-        memory.read_on(journal, end)
+    if not memory.aborted:
+        memory.read_on(journal)
     if memory.aborted:
         memory = Memory()
-        memory._take_in(*journal.read(START, end))
+        memory._take_in(*journal.read(START))
     return memory
 
 

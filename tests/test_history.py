@@ -303,6 +303,40 @@ def test_a_reader_and_a_writer_that_slept_parse_a_part_at_a_time(
     assert 0 < most < 20
 
 
+@pytest.mark.parametrize("hidden", ["v", "w"])
+def test_a_reader_that_slept_follows_a_long_journal_where_files_cannot_be_believed(
+    hidden: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_journal, "PART_BYTES", PART)
+    whole = schema({"a": number(0.0)})
+    root = write_store(
+        tmp_path, dict.fromkeys("uvw", whole), dict.fromkeys("uvw", "schema: 1\nvalues:\n  a: 0.0\n")
+    )
+    learner, reader = ParamStore(root), ParamStore(root)
+
+    def learn(**values: float) -> None:
+        with learner.transaction(author="learner") as tx:
+            for name, value in values.items():
+                tx[f"{name}.a"] = value
+
+    def write(name: str, text: bytes) -> None:
+        file = root / "params" / f"{name}.yaml"
+        file.write_bytes(text)
+        age(file)
+
+    learn(u=0.5, v=0.5, w=0.5)
+    assert reader.get("w.a") == 0.5
+    write("u", b"schema: 1\nvalues:\n  a: 0.75\n")
+    reader.refresh()  # sees an edit that nobody has recorded
+    assert reader.get("u.a") == 0.75
+    for n in range(1, 60):
+        learn(v=n / 100, w=n / 1000)
+    for name in ("u", hidden):
+        write(name, b"broken: [")
+    reader.refresh()
+    assert [reader.get(f"{name}.a") for name in "uvw"] == [0.75, 0.59, 0.059]
+
+
 # --- what is remembered between processes --------------------------------------------------------
 
 
@@ -383,6 +417,21 @@ def test_memory_is_not_believed_once_the_journal_is_another(tmp_path: Path) -> N
     raw[-3] ^= 1
     Path(cache).write_bytes(raw)
     assert told(recall(cache, journal)) == before
+
+
+def test_an_entry_that_two_histories_took_back_voids_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_journal, "PART_BYTES", PART)
+    scribe = Scribe(5)
+    taken = scribe.line("commit", 1)
+    aborts = {"aborts": json.loads(taken)["id"]}
+    lines = [scribe.line("external", 0), taken, scribe.line("abort", 1, evidence=aborts)]
+    lines += [scribe.line("commit", n) for n in range(1, 60)]
+    lines.insert(40, scribe.line("abort", 37, evidence=aborts))
+    journal, cache = write_journal(tmp_path, 3, lines), str(tmp_path / "memory")
+    assert told(recall(cache, journal, 1, 0)) == afresh(journal)
+    assert _sidecar.load(cache) is not None
 
 
 def test_a_new_process_reads_on_from_where_others_came(store: ParamStore, tmp_path: Path) -> None:

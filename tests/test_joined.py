@@ -88,6 +88,28 @@ def test_values_that_a_merge_leaves_are_no_persons(repo: GitStore) -> None:
     assert not [note for note in doctor(repo)["parameters"] if "a merge" in str(note)]
 
 
+def test_what_lines_of_both_sides_leave_is_noted_where_one_sides_file_was_taken(tmp_path: Path) -> None:
+    repo = GitStore.made(tmp_path / "bot", installed=False)
+    (repo.root / ".gitattributes").write_text("params/journal/*.jsonl merge=union\n")
+    repo.git("add", "--all")
+    repo.commit_all("keep lines of both")
+
+    def ours() -> None:
+        learn(repo, FLOOR, 0.41)
+        learn(repo, LOW, 0.46)
+
+    branches(repo, lambda: learn(repo, FLOOR, 0.42), ours)
+    repo.git("merge", "topic", status=1)
+    repo.git("checkout", "--theirs", VALUES)
+    repo.commit_all("merged")
+    assert "a merge decided: `win_rate.low` is 0.45; the journal has 0.46" in repo.say("check")
+    repo.set({TRADES: 32})
+    params = repo.params()
+    then = params.as_of(params.revision)
+    assert [(then.get(key), params.get(key)) for key in (FLOOR, LOW)] == [(0.42, 0.42), (0.45, 0.45)]
+    repo.in_order()
+
+
 def test_what_a_person_writes_after_that_is(repo: GitStore) -> None:
     branches(repo, lambda: learn(repo, FLOOR, 0.42), lambda: learn(repo, FLOOR, 0.41))
     resolved(repo, "0.41")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from paramstore._journal import without_aborted
 from paramstore._state import namespace_of
 from paramstore._values import ABSENT
@@ -50,22 +52,37 @@ def _apply(document: Document, file: str, record: Mapping[str, Any]) -> Document
     sums = record["files"][file]
     if document.digest not in (sums["before"], sums["after"]):
         raise NeedFiles
-    changes: list[tuple[str, Any, Any]] = []
-    for item in record["changes"]:
-        namespace, _, path = item["key"].partition(".")
-        new = item.get("new", ABSENT)
-        if isinstance(new, list | dict):
-            raise NeedFiles  # containers get their type from the schema
-        if namespace == document.namespace:
-            changes.append((path, item.get("context", {}), new))
     if document.digest != sums["before"]:
         return document
     if record["kind"] in FOUND:
         raise NeedFiles
+    changes: list[tuple[str, Any, Any]] = []
+    for item in record["changes"]:
+        namespace, _, path = item["key"].partition(".")
+        if namespace == document.namespace:
+            changes.append((path, item.get("context", {}), item.get("new", ABSENT)))
+    if any(isinstance(new, list | dict) for _, _, new in changes):
+        raise NeedFiles  # containers get their type from the schema
     try:
         return document.with_values(changes, ABSENT, sums["after"])
     except KeyError:
         raise NeedFiles from None  # its schema changed as well
+
+
+def told(documents: Mapping[str, Document], lines: list[dict[str, Any]]) -> dict[str, Document]:
+    """Return ``documents`` after these lines, without those of which the lines do not tell what became."""
+    found = dict(documents)
+    try:
+        records = standing(lines)
+    except NeedFiles:
+        return {}
+    for record in records:
+        for file in record["files"]:
+            document = found.pop(namespace_of(file), None)
+            if document is not None:
+                with suppress(NeedFiles):
+                    found[document.namespace] = _apply(document, file, record)
+    return found
 
 
 def forward(document: Document, records: Iterable[Mapping[str, Any]]) -> Document:

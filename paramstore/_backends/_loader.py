@@ -6,10 +6,10 @@ import os
 from contextlib import suppress
 
 from paramstore import _files, _sidecar
-from paramstore._backends._follow import FOUND, NeedFiles, apply_records, forward, is_after, standing
+from paramstore._backends._follow import FOUND, NeedFiles, apply_records, forward, is_after, told
 from paramstore._journal import START, Position, without_aborted
 from paramstore._records import SAID
-from paramstore._state import Dimension, Document, State, namespace_of, split_key
+from paramstore._state import Dimension, Document, State, namespace_of
 from paramstore._values import freeze
 from paramstore.errors import DocumentError, InvalidFileError, JournalError, SchemaError
 
@@ -59,8 +59,6 @@ class Loader:
         self._news = False
         self._tail: list[dict[str, Any]] = []
         self._seen: list[dict[str, Any]] = []  # without a last one that is not in place
-        self._held = False  # the place of the last state still is one in the journal
-        self._doubtful: set[str] = set()  # namespaces that stand as they were last read
         self._strange: list[str] = []  # namespaces of which the file must rest before it is believed
         self._known: dict[tuple[str, str, str], Document] = {}
         self._believed: Mapping[str, Document] = {}
@@ -92,8 +90,6 @@ class Loader:
         if self.last is None and self.errors and not tolerant:
             raise _all_in_one(list(self.errors.values()))
         documents = {**kept, **self.documents}
-        if self._doubtful and self._held:
-            documents |= self._replayed(self._doubtful)
         return State(
             self.journal.revision,
             {name: documents[name] for name in sorted(documents)},
@@ -143,7 +139,6 @@ class Loader:
             start, documents = _from_sidecar(_sidecar.load(self.backend.sidecar()))
         self._remember(documents)
         if documents and journal.holds(start):
-            self._held = True
             self._believed = documents
             return start
         try:
@@ -160,7 +155,7 @@ class Loader:
             newer: list[dict[str, Any]] = []
             for lines, reached in journal.parts(self._start):
                 if older:  # two parts are kept: what can be in flight, or in a file that was just read, is in the last
-                    self._pass(older)
+                    self._believed = told(self._believed, older)
                 older, newer, end = newer, lines, reached
             self._tail = without_aborted([*older, *newer])
             documents = self._believed
@@ -180,13 +175,6 @@ class Loader:
             end, newest = journal.tail()
             self._tail, self._believed = [newest] if newest is not None else [], {}
         return end
-
-    def _pass(self, lines: list[dict[str, Any]]) -> None:
-        """Have what is believed follow the first lines of a long tail, which then can be forgotten."""
-        try:
-            self._believed = apply_records(self._believed, standing(lines))
-        except NeedFiles:
-            self._believed = {}
 
     def _remember(self, documents: Mapping[str, Document]) -> None:
         for name, document in documents.items():
@@ -230,30 +218,6 @@ class Loader:
         self.sure = False
         if name in self.last.documents:
             found[name] = self.last.documents[name]
-            self._doubtful.add(name)
-
-    def _replayed(self, names: Iterable[str]) -> dict[str, Document]:
-        """Return what the whole journal comes to for namespaces of which neither the file nor its newest entries tell what
-        stands: slow, but what was acknowledged is not missing. Those that it does not tell are left out."""
-        assert self.last is not None
-        from paramstore._history import documents_at, shaped
-        from paramstore._memory import recall
-
-        backend, found = self.backend, {}
-        try:
-            memory = recall(backend.memory_file(), backend.journal, end=self.journal)
-            if memory.position.plain()[:2] != self.journal.plain()[:2] or not self.journal.offset:
-                return {}
-            for name in names:
-                digest, last = memory.after.get(backend.values_file(name)), self.last.documents[name]
-                if digest is not None:
-                    mine = {p: value for p, value in memory.written.items() if split_key(p[0])[0] == name}
-                    written = shaped(mine, {name: backend.schema(name, last.schema_digest)})
-                    found[name] = documents_at(written, {name: last})[name]
-                    found[name].digest, found[name].schema_digest = digest, last.schema_digest
-        except (OSError, InvalidFileError, KeyError):
-            return {}
-        return found
 
     def _unsettled(self, pairs: Iterable[Contents], records: Iterable[Mapping[str, Any]]) -> list[Contents]:
         """Return the pairs that may be half of a save: values that no record announces and that have not

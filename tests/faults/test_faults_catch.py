@@ -211,16 +211,6 @@ CAUGHT = [
     ),
     (
         Mutant(
-            "a reader goes back to what it last read",
-            "_backends/_loader.py",
-            "        if self._doubtful and self._held:\n",
-            "        if False:\n",
-        ),
-        "amid",
-        "",
-    ),
-    (
-        Mutant(
             "a comer overtakes those in line",
             "_gate.py",
             "            if queue is not None and _has_waiters(queue):\n",

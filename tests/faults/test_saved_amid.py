@@ -131,32 +131,6 @@ def test_a_save_that_is_not_believed_hides_nothing_that_was_acknowledged(
         time.sleep(_files.QUIET_S + 0.02)
 
 
-@pytest.mark.parametrize("torn", [b"theirs: [", b"theirs: -1"])
-def test_a_broken_file_hides_no_commit_that_followed_an_edit(tmp_path: Path, torn: bytes) -> None:
-    root = ps.make_store(tmp_path / "store", names=NAMES, count=0)
-    commit(root, 1)
-    with ParamStore(root).transaction(author="learner") as tx:
-        tx.set("beta.pace", 0.75, symbol="BTC")
-    running, learner = ParamStore(root), ParamStore(root)
-    assert seen(running) == seen(learner) == ([1, 1, 1], [0, 0, 0])
-    save(root, "beta", b"theirs: 0", EDITED)
-    commit(root, 2)  # records the edit first, which a running reader cannot follow
-    save(root, "beta", EDITED, torn)
-    time.sleep(_files.QUIET_S + 0.02)
-    for _ in range(2):
-        running.refresh()
-        assert seen(running) == ([2, 2, 2], [0, 7, 0])
-        assert running.get("beta.pace", symbol="BTC") == 0.75
-        assert [problem.file for problem in running.health.problems] == ["params/beta.yaml"]
-    with learner.transaction(author="learner") as tx:
-        tx["alpha.count"] = 3
-    assert seen(running) == ([3, 2, 2], [0, 7, 0])
-    save(root, "beta", torn, EDITED)
-    time.sleep(_files.QUIET_S + 0.02)
-    running.refresh()
-    assert seen(running) == seen(ParamStore(root)) == ([3, 2, 2], [0, 7, 0])
-
-
 def test_a_temporary_file_that_cannot_be_read_stops_no_reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
