@@ -111,20 +111,21 @@ class Journal:
     def parts(
         self, start: Position, end: Position | None = None
     ) -> Iterator[tuple[list[dict[str, Any]], Position]]:
-        """Yield what ``lines`` returns, about ``PART_BYTES`` at a time; the last part may be empty."""
-        while (cut := self._cut(start)) is not None:
-            if end is not None and (cut.segment, cut.offset) >= (end.segment, end.offset):
-                break
-            lines, start = self.lines(start, cut)
+        """Yield what ``lines`` returns as far as the journal goes now, about ``PART_BYTES`` at a time; the last part may be
+        empty. What is appended meanwhile, or brought back by git, is not waited for: it may be megabytes."""
+        sizes = [(segment, os.path.getsize(self.file(segment))) for segment in self.segments()]
+        stop = (end.segment, end.offset) if end is not None else max(sizes, default=(0, 0))
+        while (cut := self._cut(start, sizes)) is not None and cut < stop:
+            lines, start = self.lines(start, Position(*cut, 0))
             yield lines, start
-        yield self.lines(start, end)
+        yield self.lines(start, Position(*stop, 0)) if (start.segment, start.offset) < stop else ([], start)
 
-    def _cut(self, start: Position) -> Position | None:
-        """Return where a part that begins at ``start`` ends; ``None`` if the journal ends sooner. It ends before no abort,
-        which belongs to the line before it."""
-        for segment in self.segments():
+    def _cut(self, start: Position, sizes: list[tuple[int, int]]) -> tuple[int, int] | None:
+        """Return segment and offset at which a part that begins at ``start`` ends; ``None`` if the journal ends sooner. It ends
+        before no abort, which belongs to the line before it."""
+        for segment, size in sizes:
             begin = start.offset if segment == start.segment else 0
-            if segment < start.segment or os.path.getsize(self.file(segment)) <= begin + PART_BYTES:
+            if segment < start.segment or size <= begin + PART_BYTES:
                 continue
             with open(self.file(segment), "rb") as stream:
                 stream.seek(begin + PART_BYTES)
@@ -132,7 +133,7 @@ class Journal:
                 for line in stream:
                     record = _records.parse(line)
                     if record is None or record["kind"] != "abort":
-                        return Position(segment, stop, 0)
+                        return segment, stop
                     stop += len(line)
         return None
 
