@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 SEGMENT_BYTES = 4 << 20
 BLOCK_BYTES = 1 << 16  # how much is read at a time when looking from the end
-PART_BYTES = (
-    1 << 18
-)  # of a long journal are parsed at a time: as Python objects, lines take ten times as much
+# How much of a long journal is parsed at a time: as Python objects, its lines take ten times as much.
+PART_BYTES = 1 << 16
 
 
 class Position:
