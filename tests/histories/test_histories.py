@@ -32,8 +32,8 @@ MUTANTS = {
     Mutant("a generation is skipped", "_generation.py", 'os.pwrite(fd, b"\\1" * (last.index + 1)', 'last.index % 2 and os.pwrite(fd, b"\\1" * (last.index + 1)'): {"stale"},
     Mutant("acknowledged before visible", "_backends/_commit.py", PUBLISH,
            PUBLISH.replace("self.writer.publish()", "entry.revision % 3 and self.writer.publish()")): {"stale"},
-    Mutant("a snapshot mixes two revisions", "_backends/_follow.py", 'for file in record["files"]:\n            document = found',
-           'for file in sorted(record["files"])[:1]:\n            document = found'): {"stale", "mixed"},
+    Mutant("a snapshot mixes two revisions", "_backends/_follow.py", 'for file in record["files"]:\n            document = found.get',
+           'for file in sorted(record["files"])[:1]:\n            document = found.get'): {"stale", "mixed"},
     Mutant("a revision given twice", "_backends/_commit.py", "revision=self.writer.position.revision + (draft.kind not in _records.VALUELESS),",
            "revision=self.writer.position.revision + (draft.kind not in _records.VALUELESS and self.writer.position.revision % 40 != 39),"):
            {"revisions", "twice", "order"},
