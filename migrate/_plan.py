@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from paramstore.errors import ParamstoreError
@@ -17,6 +18,7 @@ from paramstore.migrate._sites import TIERS, Site
 
 VERSION = 1
 LABEL = re.compile("[a-z][a-z_0-9]*")
+MAX_DEPTH = 32  # of brackets within each other; a plan has two
 MOST = 20  # problems told at once
 EDITABLE = ("key", "type", "minimum", "maximum", "unit", "description", "accept")
 FIELDS = (
@@ -180,11 +182,38 @@ def _as_written(text: str) -> dict[str, Any] | None:
 def _as_yaml(text: str, path: str) -> Any:
     from ruamel.yaml import YAML
 
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Scanner = _plain_scanner()
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        return yaml.load(text)
     except Exception as error:  # noqa: BLE001 - the parser raises TypeError, AttributeError and more
         first = " ".join(str(error).split())[:200]
         raise PlanError(f"{path} is not YAML: {first}.") from None
+
+
+@cache
+def _plain_scanner() -> Any:
+    from ruamel.yaml.scanner import Scanner, ScannerError
+
+    class PlainScanner(Scanner):
+        def fetch_flow_collection_start(self, *args: Any, **named: Any) -> None:
+            if (
+                self.flow_level >= MAX_DEPTH
+            ):  # or it reads all the brackets ahead, and at each looks at all before
+                raise ScannerError(
+                    None, None, f"nested deeper than {MAX_DEPTH} levels", self.reader.get_mark()
+                )
+            super().fetch_flow_collection_start(*args, **named)
+
+        def fetch_alias(
+            self,
+        ) -> None:  # aliases of aliases are a document that no memory holds, once it is shown
+            problem = "anchors and aliases (`&x`, `*x`) are not allowed; write the value out"
+            raise ScannerError(None, None, problem, self.reader.get_mark())
+
+        fetch_anchor = fetch_alias
+
+    return PlainScanner
 
 
 def _is_text(value: str) -> bool:
@@ -210,13 +239,21 @@ def _check(entry: Any, kinds: Mapping[str, tuple[type, ...]], where: str) -> Non
         value = entry.get(name, OPTIONAL.get(name))
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             wanted = " or ".join(WORDS[kind] for kind in allowed)
-            said = "is missing" if value is None else f"must be {wanted}, not {value!r}"
+            said = "is missing" if value is None else f"must be {wanted}, not {_shown(value)}"
             raise PlanError(f"{where}: `{name}` {said}.")
     if "tier" in kinds and entry["tier"] not in TIERS:
         raise PlanError(f"{where}: `tier` must be one of {', '.join(TIERS)}.")
     names = (entry.get("reads") or {}).get("in", []) if "reads" in kinds else entry["of"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise PlanError(f"{where}: {names!r} must be a list of names.")
+        raise PlanError(f"{where}: {_shown(names)} must be a list of names.")
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = "a list of lists of lists"
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def namespaces(plan: Plan) -> dict[str, str]:

@@ -18,6 +18,7 @@ from paramstore._exact import exact
 
 TOLERANCE = 1e-9  # what adding up a hundred decimal fractions can be off by, and far below any real weight
 KINDS = ("sum", "linear", "descending", "ascending")
+LONGEST_PATTERN = 200  # characters; what translates it takes the square of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ def compile_constraint(raw: Mapping[str, Any], known: Iterable[str]) -> Constrai
     known = list(known)
     paths: list[str] = []
     for pattern in raw[kind]:
+        if len(pattern) > LONGEST_PATTERN:
+            raise ValueError(f"{pattern[:40]!r}… is longer than {LONGEST_PATTERN} characters")
         found = [path for path in known if _matches(path, pattern)]
         if not found:
             raise ValueError(f"{pattern!r} matches no number below `values`")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import repeat
 from typing import Any
 
 from paramstore._values import freeze
@@ -17,6 +18,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
 }
 LARGEST_INTEGER = 2**63 - 1  # beyond, other readers of the same files lose digits
+MOST_LEVELS = 100  # of lists and mappings within each other; a values file holds a third of them
 
 
 def type_name(value: Any) -> str:
@@ -75,22 +77,20 @@ def _kind(value: Any) -> str:
 
 
 def is_finite(value: Any) -> bool:
-    """Tell whether a value is plain data with finite numbers of 64 bits."""
-    try:
-        return _is_finite(value)
-    except RecursionError:  # too deep, or within itself
-        return False
+    """Tell whether a value is plain data with finite numbers of 64 bits, and neither too deep nor within itself."""
+    return _is_finite(value, MOST_LEVELS)
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: Any, left: int) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, int):
         return -LARGEST_INTEGER <= value <= LARGEST_INTEGER
     if isinstance(value, list | tuple):
-        return all(map(_is_finite, value))
+        return left > 0 and all(map(_is_finite, value, repeat(left - 1)))
     if isinstance(value, dict):
-        return all(type(key) is str for key in value) and all(map(_is_finite, value.values()))
+        plain = left > 0 and all(type(key) is str for key in value)
+        return plain and all(map(_is_finite, value.values(), repeat(left - 1)))
     return value is None or (isinstance(value, str) and _encodes(value))
 
 
@@ -104,7 +104,7 @@ def _encodes(text: str) -> bool:
 
 def shape(value: Any, leaf: Mapping[str, Any]) -> Any:
     """Freeze ``value`` into the containers that the schema means: ``prefixItems`` makes a tuple, and a
-    number inside stays or becomes a float."""
+    number inside stays or becomes a float. For what is finite (``is_finite``)."""
     if isinstance(value, list | tuple):
         prefix, rest = leaf.get("prefixItems", ()), leaf.get("items", {})
         inner = [

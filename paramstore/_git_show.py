@@ -29,7 +29,7 @@ from paramstore._yaml import Node, compose, guarded
 from paramstore.errors import DocumentError
 
 MARK = "    | "
-MODELINE = re.compile(rb"\s*#\s*yaml-language-server:\s*\$schema=\S*?([^/\s]+)\.schema\.json")
+MODELINE = re.compile(rb"\s*#\s*yaml-language-server:\s*\$schema=(?:[^/\s]*/)*([^/\s]+)\.schema\.json")
 BOM = "\ufeff"
 
 Schema = Mapping[str, Any]

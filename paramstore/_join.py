@@ -37,8 +37,12 @@ def saying(why: str, clock: Clock, count: int | None = None) -> Say:
 
 def why_not(ours: bytes, theirs: bytes) -> str:
     """Say why ``join`` returned ``None``, and what a person can do."""
-    if _lines(ours) is None or _lines(theirs) is None:
-        return "a line is no journal entry; keep every whole line of both sides, and no markers"
+    mine, other = _lines(ours), _lines(theirs)
+    if mine is None or other is None or _differing(mine, other):
+        return (
+            "a line is no journal entry, or two differ and have one id; keep every whole line of both sides, one of each "
+            "id, and no markers"
+        )
     return (
         "theirs takes back an entry that stands in ours; keep every whole line of both sides, and no markers, and it "
         "does not stand any more, or leave out the line of kind abort, and it does"
@@ -46,10 +50,10 @@ def why_not(ours: bytes, theirs: bytes) -> str:
 
 
 def join(ours: bytes, theirs: bytes, say: Say) -> bytes | None:
-    """Return the joined segment, or ``None`` where a line is no entry, or takes back one of the other side: then a
-    person has to look."""
+    """Return the joined segment, or ``None`` where a line is no entry, is another one of the same id, or takes back one of
+    the other side: then a person has to look."""
     mine, other = _lines(ours), _lines(theirs)
-    if mine is None or other is None:
+    if mine is None or other is None or _differing(mine, other):
         return None
     joining = {name: line for name, line in other.items() if name not in mine}
     if not joining:
@@ -78,6 +82,15 @@ def _ended(lines: list[bytes], joined: list[str], say: Say) -> bytes:
     return b"".join([*lines, last])
 
 
+def _differing(mine: dict[str, bytes], other: dict[str, bytes]) -> bool:
+    """Tell whether an entry is another one on the other side: either would be lost."""
+    return any(_bare(mine[name]) != _bare(line) for name, line in other.items() if name in mine)
+
+
+def _bare(line: bytes) -> bytes:
+    return line.rstrip(b"\r\n")  # git may change how lines end
+
+
 def _taken_back(lines: dict[str, bytes]) -> set[Any]:
     """Return the ids of the entries that an abort among ``lines`` takes back."""
     records = [_records.parse(line) for line in lines.values()]
@@ -85,11 +98,12 @@ def _taken_back(lines: dict[str, bytes]) -> set[Any]:
 
 
 def _lines(raw: bytes) -> dict[str, bytes] | None:
-    """Return the lines by the ids of their entries, or ``None`` if one is no whole entry."""
+    """Return the lines by the ids of their entries, or ``None`` if one is no whole entry, or not the only one of its id."""
     found: dict[str, bytes] = {}
     for line in raw.splitlines(keepends=True):
         record: dict[str, Any] | None = _records.parse(line)
         if record is None or not line.endswith(b"\n"):
             return None
-        found[record["id"]] = line
+        if _bare(found.setdefault(record["id"], line)) != _bare(line):
+            return None
     return found

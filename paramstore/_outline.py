@@ -83,11 +83,11 @@ class Line:
         """What the line changed, as the journal has it. Raises ``JournalError``."""
         if self._data is None:
             region = self.region
-            if region is not None:
+            if region is not None and region.count(b"[") + region.count(b"{") <= _records.MOST_LEVELS:
                 if not region:
                     return ()
                 try:
-                    items: list[dict[str, Any]] = json.loads(f"[{region.decode('ascii')}]")
+                    items: list[dict[str, Any]] = _records.plain_data(b"[" + region + b"]")
                 except ValueError:  # cut too late: only the whole line tells where they end
                     items = self.record["changes"]
                 if all(map(_records.is_item, items)):
@@ -209,7 +209,7 @@ def replayed(lines: Iterable[Line], until: int | None = None) -> Written:
 def _place(text: bytes) -> Place | None:
     try:
         item = json.loads(text + b"}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not _records.is_item(item) or item.keys() - {"key", "context"}:
         return None
@@ -224,7 +224,10 @@ def keys_of(line: Line) -> Iterable[str]:
     found = KEY.findall(region)
     if len(found) != region.count(b'"key":'):  # in another order than ours, or inside a value
         return [item["key"] for item in line.items]
-    return [_key(text) for text in found]
+    try:
+        return [_key(text) for text in found]
+    except ValueError:  # no JSON, though the checksum is right
+        return [item["key"] for item in line.items]
 
 
 _keys: dict[bytes, str] = {}

@@ -12,6 +12,7 @@ import zlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from paramstore._model import Change, Entry, Violation
@@ -20,10 +21,14 @@ MOST_OF_ID = 64  # characters; ours are 16 hexadecimal digits
 VERSION = 1
 VALUELESS = frozenset({"freeze", "unfreeze", "approve", "refusal", "merge"})  # have no revision of their own
 SAID = "_said"  # in a record that joined this journal later: the revision that its line names
+MOST_LEVELS = 200  # of lists and mappings within each other: what readers can walk through in any thread
+MOST_REVISION = 2**62  # what is counted on from it has 64 bits
 LONGEST_TEXT = 2_000
 LONGEST_REQUEST = 20_000  # characters of a refused value: what is refused must not fill the disk
 _MARK = b',"crc":"'
 _TAIL = len(_MARK) + 8 + len('"}')
+_CONTAINERS = (dict, list, tuple)
+_decoders: list[Callable[[str], Any]] = []  # one, made at the first line: a plain import needs none
 
 
 def change_data(change: Change) -> dict[str, Any]:
@@ -69,8 +74,8 @@ def _shortened(text: str) -> str:
 
 
 def encode(entry: Entry) -> tuple[dict[str, Any], bytes]:
-    """Return the plain data of ``entry`` and its line with the newline. Raises ``ValueError`` for NaN or infinity and
-    ``TypeError`` for evidence that is no plain data."""
+    """Return the plain data of ``entry`` and its line with the newline. Raises ``ValueError`` for NaN or infinity,
+    ``TypeError`` for evidence that is no plain data, and ``ValidationError`` for what is nested too deep to be read."""
     import json
 
     body: dict[str, Any] = {
@@ -90,34 +95,68 @@ def encode(entry: Entry) -> tuple[dict[str, Any], bytes]:
     if entry.uptime is not None:
         body["uptime"] = [entry.uptime[0], round(entry.uptime[1], 6)]
     text = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+    if _is_too_deep(text, body):
+        from paramstore.errors import ValidationError
+
+        raise ValidationError(
+            [f"evidence is nested deeper than {MOST_LEVELS} levels."], "Nothing was written."
+        )
     return body, text[:-1] + _MARK + b'%08x"}\n' % zlib.crc32(text[:-1])
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
     """Return the plain data of a line (with or without newline), or ``None`` if it is no whole entry."""
-    import json
-
     line = line.rstrip(b"\r\n")
-    mark = len(line) - _TAIL
-    if mark <= 0 or line[mark : mark + len(_MARK)] != _MARK:
+    if not is_sound(line):
         return None
     try:
-        if int(line[-10:-2], 16) != zlib.crc32(line[:mark]):
-            return None
-        record = json.loads(line)
+        record = plain_data(line)
     except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and record.get("v") == VERSION and _is_shaped(record) else None
+    if not isinstance(record, dict) or record.get("v") != VERSION or not _is_shaped(record):
+        return None
+    return None if _is_too_deep(line, record) else record
 
 
 def is_sound(line: bytes) -> bool:
-    """Tell whether a line's checksum is right: then no crash tore it, whatever else is wrong with it."""
+    """Tell whether a line's checksum is right, to the letter: then no crash tore it, whatever else is wrong with it."""
     line = line.rstrip(b"\r\n")
     mark = len(line) - _TAIL
-    try:
-        return mark > 0 and line[mark:].startswith(_MARK) and int(line[-10:-2], 16) == zlib.crc32(line[:mark])
-    except ValueError:
+    return mark > 0 and line[mark:] == _MARK + b'%08x"}' % zlib.crc32(line[:mark])
+
+
+def plain_data(line: bytes) -> Any:
+    """Return what JSON says. Raises ``ValueError`` also for what Python takes for JSON, but no other reader, and what no
+    writer can write again: ``NaN`` and ``Infinity``, and numbers beyond the largest."""
+    if not _decoders:
+        from json import JSONDecoder
+
+        _decoders.append(JSONDecoder(parse_float=_finite, parse_constant=_finite).decode)
+    return _decoders[0](line.decode("utf-8", "surrogatepass"))
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number == 0:  # which neither is of infinity nor of NaN
+        return number
+    raise ValueError(text)
+
+
+def _is_too_deep(line: bytes, record: dict[str, Any]) -> bool:
+    """Tell whether a record is nested too deep. Cheap: few lines have as many brackets at all, but for those of changes
+    and contexts, of which none stands within another."""
+    brackets = line.count(b"{") + line.count(b"[")
+    if brackets <= MOST_LEVELS:
         return False
+    if brackets - sum([2 if "context" in item else 1 for item in record["changes"]]) <= MOST_LEVELS - 2:
+        return False
+    level: list[Any] = [record]
+    levels = 0
+    while level and levels <= MOST_LEVELS:
+        levels += 1
+        inside = [node.values() if isinstance(node, dict) else node for node in level]
+        level = [item for items in inside for item in items if isinstance(item, _CONTAINERS)]
+    return levels > MOST_LEVELS
 
 
 def number(record: dict[str, Any], stands: int | None, before: str | None = None) -> int:
@@ -149,7 +188,9 @@ def _is_shaped(record: dict[str, Any]) -> bool:
     kinds = {"revision": int, "id": str, "time": str, "kind": str, "author": str, "reason": str, "evidence": dict,
              "changes": list, "files": dict}  # fmt: skip
     typed = all(type(record.get(name)) is kind for name, kind in kinds.items())
-    if not typed or not _has_sound_parts(record):
+    if not typed or not _has_sound_parts(record) or not 0 <= record["revision"] <= MOST_REVISION:
+        return False
+    if not all(map(is_item, record["changes"])):  # of each kind: whoever replays a journal asks none for it
         return False
     needs = {"freeze": "pattern", "unfreeze": "pattern", "approve": "baselines", "refusal": "violations",
              "merge": "joined"}  # fmt: skip
@@ -159,8 +200,7 @@ def _is_shaped(record: dict[str, Any]) -> bool:
     if need in ("pattern", "joined"):
         ids = details.get("ends", []) if need == "pattern" else details.get(need)
         return _are_texts(ids) and (need == "joined" or type(details.get(need)) is str)
-    items = [*record["changes"], *(details.get(need, [None]) if need else [])]
-    return all(is_item(item) for item in items)
+    return need is None or (type(details.get(need)) is list and all(map(is_item, details[need])))
 
 
 def _is_uptime(uptime: Any) -> bool:
@@ -219,7 +259,15 @@ def is_item(item: Any) -> bool:
     """Tell whether ``item`` can be a change."""
     if not isinstance(item, dict) or type(item.get("key")) is not str:
         return False
-    return type(item.get("context", {})) is dict and type(item.get("overrode", [])) is list
+    if "context" in item:
+        if type(item["context"]) is not dict:
+            return False
+        for value in item["context"].values():
+            if isinstance(value, _CONTAINERS):  # it is looked up by its values
+                return False
+    if "bound_by" in item and type(item["bound_by"]) is not str:
+        return False
+    return "overrode" not in item or type(item["overrode"]) is list
 
 
 def entry(record: dict[str, Any]) -> Entry:

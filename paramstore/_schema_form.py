@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from paramstore._schema_safe import check_safe
+from paramstore._schema_safe import TOO_DEEP, check_safe, check_size
 from paramstore._values import nearest
 from paramstore.errors import SchemaError
 
@@ -54,7 +54,9 @@ def read_schema(raw: bytes, file: str) -> dict[str, Any]:
         raise SchemaError(
             file, f"is not JSON: {error.msg} (column {error.colno})", line=error.lineno
         ) from None
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise SchemaError(file, TOO_DEEP) from None
+    except (UnicodeDecodeError, ValueError) as error:
         raise SchemaError(file, f"is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise SchemaError(file, "must be a JSON object")
@@ -68,6 +70,7 @@ def form_errors(raw: Mapping[str, Any], file: str) -> list[SchemaError]:
     from jsonschema.exceptions import best_match
 
     try:
+        check_size(raw, file)
         check_safe(raw, file)
     except SchemaError as error:
         return [error]
@@ -128,6 +131,7 @@ def _meta_validator() -> Draft202012Validator:
 def check_form(raw: Mapping[str, Any], file: str) -> None:
     from jsonschema.exceptions import best_match
 
+    check_size(raw, file)
     unusual = _unusual(raw)
     check_safe(unusual, file)
     error = best_match(_meta_validator().iter_errors(unusual))

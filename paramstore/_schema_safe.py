@@ -8,6 +8,7 @@ many, or a construct that is not counted here: the schema is refused.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,7 +17,35 @@ from paramstore.errors import SchemaError
 MOST_CHARACTERS = 200  # of a text that is held against a pattern
 MOST_WAYS = 100_000
 LONGEST_PATTERN = 500
+MOST_LEVELS = (
+    64  # jsonschema calls itself ten times for each; thirty groups within each other are two for each
+)
+LARGEST = int(sys.float_info.max)
+TOO_DEEP = f"is nested deeper than {MOST_LEVELS} levels"
+_NODES = (dict, list, tuple)
 _DATA = ("enum", "const", "default", "examples", "x-param", "x-constraints")  # values, not schemas
+
+
+def check_size(raw: Any, file: str) -> None:
+    """Raise ``SchemaError`` for a schema nested so deep that no judge comes to its end, or with a whole number, be it a
+    bound or a default, that is beyond all that values are compared and calculated with."""
+    wrong = _oversized(raw, MOST_LEVELS)
+    if wrong is not None:
+        place, problem = wrong
+        steps = place.split("/")
+        raise SchemaError(file, problem, place="/".join(steps[:10]) + ("/…" if len(steps) > 10 else ""))
+
+
+def _oversized(node: Any, left: int) -> tuple[str, str] | None:
+    """Return the place and the problem of the first that is too deep or too large."""
+    for name, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(value, _NODES):
+            wrong = _oversized(value, left - 1) if left > 1 else ("", TOO_DEEP)
+            if wrong is not None:
+                return f"/{name}{wrong[0]}", wrong[1]
+        elif type(value) is int and not -LARGEST <= value <= LARGEST:
+            return f"/{name}", f"a number of {value.bit_length()} bits is too large"
+    return None
 
 
 def check_safe(raw: Any, file: str) -> None:

@@ -135,6 +135,13 @@ def test_what_is_stored_is_plain(params: ParamStore, root: Path, key: str, value
     assert type(params.get(key)) is type(ParamStore(root, environ={}).get(key))
 
 
+def _nested(levels: int, word: str = "") -> Any:
+    value: Any = {} if word else 1
+    for _ in range(levels):
+        value = {word: value} if word else [value]
+    return value
+
+
 WRONG: list[tuple[str, Any, list[str]]] = [
     ("risk.fraction", True, ["= True is a boolean, a number is expected"]),
     ("risk.fraction", "0.1", ["= '0.1' is a string, a number is expected"]),
@@ -142,6 +149,8 @@ WRONG: list[tuple[str, Any, list[str]]] = [
     ("risk.fraction", float("nan"), ["= nan is not a finite number"]),
     ("risk.fraction", float("inf"), ["= inf is not a finite number"]),
     ("risk.fraction", float("1e999"), ["= inf is not a finite number"]),
+    ("risk.list", [10**400], ["is not plain data"]),
+    ("risk.list", _nested(101), ["is not plain data"]),
     ("risk.fraction", 10**400, ["is too large for a number"]),
     ("risk.fraction", 10**5000, ["a number of 16610 bits is too large for a number"]),
     ("risk.fraction", 2**60 + 1, ["cannot be kept exactly as a number"]),
@@ -295,7 +304,7 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object] | bytes, str, list[
     "infinite": (b'{"maximum": 1e999}', "", ["1e999 is not a number"]),
     "huge": (b'{"maximum": ' + b"9" * 5000 + b"}", "", ["is not JSON"]),
     "duplicate names": (b'{"a": 1, "a": 2}', "", ["the name 'a' occurs twice"]),
-    "too deep": (b"[" * 100_000, "", ["is not JSON"]),
+    "too deep": (b"[" * 100_000, "", ["is nested deeper than 64 levels"]),
     "cut": (json.dumps(RISK).encode()[:-40], "schemas/risk.schema.json:1", ["is not JSON"]),
     "no properties": (lambda raw: raw.pop("properties"), " at /", ["'properties' is a required property"]),
     "no values": (lambda raw: raw["properties"].pop("values"), " at /properties", ["'values' is a required"]),
@@ -316,6 +325,23 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object] | bytes, str, list[
     "minimum above maximum": (_leaf(minimum=0.3), f" at {FRACTION}/minimum", ["minimum 0.3 is above maximum 0.25"]),
     "default out of bounds": (_leaf(default=0.9), f" at {FRACTION}/default", ["above its maximum 0.25"]),
     "default of another type": (_leaf(default="0.1"), f" at {FRACTION}/default", ["a number is expected"]),
+    "default too deep": (
+        lambda raw: _values(raw)["list"].update(default=_nested(500)),
+        " at /properties/values/properties/list/default/0/0/0/0/…", ["is nested deeper than 64 levels"],
+    ),
+    "schema too deep for its judge": (
+        lambda raw: _values(raw)["list"].update(items=_nested(90, "items")),
+        " at /properties/values/properties/list/items/items/items/items/items/…", ["is nested deeper than 64 levels"],
+    ),
+    "default too large": (_leaf(default=10**400), f" at {FRACTION}/default", ["a number of 1329 bits is too large"]),
+    "default too large within": (
+        lambda raw: _values(raw)["list"].update(default=[0.1, -(10**400)]), " at /properties/values/properties/list/default/1",
+        ["a number of 1329 bits is too large"],
+    ),
+    "bound too large": (_leaf(maximum=10**400), f" at {FRACTION}/maximum", ["a number of 1329 bits is too large"]),
+    "guard too large": (
+        _leaf(**{"x-param": {"max_step": 10**400}}), f" at {FRACTION}/x-param/max_step", ["a number of 1329 bits is too large"],
+    ),
     "multipleOf": (_leaf(multipleOf=0.05), f" at {FRACTION}", ["`multipleOf` is not allowed", "x-param.decimals"]),
     "unknown x-param": (
         _leaf(**{"x-param": {"max_stp": 1}}), f" at {FRACTION}/x-param", ["'max_stp' was unexpected"],

@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 
 from paramstore import _records
+from paramstore._clock import SYSTEM
+from paramstore._join import join, saying, why_not
 from paramstore._ledger import RECORDED_MOST, Ledger, Touch, real_changes
 from paramstore._model import ABSENT, Change, Entry, FileChange, Freeze, Violation
 from paramstore._records import (
     LONGEST_REQUEST,
     LONGEST_TEXT,
+    MOST_LEVELS,
+    MOST_REVISION,
     change_data,
     encode,
     is_sound,
@@ -22,7 +26,7 @@ from paramstore._records import (
     parse,
     violation_data,
 )
-from paramstore.errors import JournalError
+from paramstore.errors import JournalError, ValidationError
 
 TIME = "2027-01-15T08:00:00.000000Z"
 NOW = 1_800_000_000.0
@@ -98,6 +102,22 @@ def test_an_entry_is_read_as_it_was_written() -> None:
         encode(Entry(0, "", TIME, "commit", "a", evidence={"x": {1}}))
 
 
+def nested(levels: int, within: Any = None) -> Any:
+    """Return lists within each other, alternating with mappings."""
+    for level in range(levels):
+        within = [within] if level % 2 else {"x": within}
+    return within
+
+
+def test_what_is_nested_too_deep_to_be_read_is_not_written() -> None:
+    deep = Entry(0, "0a", TIME, "commit", "a", evidence={"x": nested(MOST_LEVELS - 2)})
+    assert parse(encode(deep)[1]) is not None
+    with pytest.raises(ValidationError, match="evidence is nested deeper than 200 levels"):
+        encode(Entry(0, "0a", TIME, "commit", "a", evidence={"x": nested(MOST_LEVELS - 1)}))
+    changes = tuple(Change(f"n.x{n}", 1.0, 2.0, {"s": "B"}) for n in range(3 * MOST_LEVELS))
+    assert parse(encode(Entry(0, "0a", TIME, "commit", "a", changes=changes))[1]) is not None
+
+
 # --- reading ------------------------------------------------------------------------------------
 
 
@@ -109,11 +129,14 @@ def test_a_whole_line_is_one_with_any_end(end: bytes) -> None:
 
 def test_a_torn_or_changed_line_is_no_entry() -> None:
     whole = line(PLAIN)
+    assert whole[-11:-3] != whole[-11:-3].upper()
     for wrong in (
         *(whole[:length] for length in range(len(whole) - 1)),
         whole.replace(b'"a"', b'"b"'),
         whole.replace(b'"crc"', b'"CRC"'),
         whole[:-11] + b"zzzzzzzz" + whole[-3:],
+        whole[:-11] + whole[-11:-3].upper() + whole[-3:],  # one bit of it, and still the same number to `int`
+        whole[:-3] + b'"]\n',
         whole[:-1] + b" ",  # more than the end of a line
         whole[:-1] + b"X",
         b" " + whole,
@@ -136,6 +159,12 @@ GOOD: list[dict[str, Any]] = [
     {"kind": "abort"},
     {"kind": "no kind that is known"},
     {"details": {"until": TIME}},
+    {"revision": 0},
+    {"revision": MOST_REVISION},
+    {"changes": [{"key": "n.x", "context": {"s": "B", "n": 1, "f": 0.5, "b": True}, "bound_by": "maximum"}]},
+    {"changes": [{"key": f"n.{n}", "context": {"s": "B"}, "new": [n]} for n in range(MOST_LEVELS)]},
+    {"evidence": {"x": 1.7976931348623157e308, "y": 5e-324, "z": 10**400}},
+    {"evidence": nested(MOST_LEVELS - 1)},
     {"uptime": ["b", 1.5]},
     {"uptime": ["b", 1]},
     {"kind": "freeze", "details": {"pattern": "*"}},
@@ -147,6 +176,17 @@ GOOD: list[dict[str, Any]] = [
 ]  # fmt: skip
 BAD: list[dict[str, Any]] = [
     {"v": 2},
+    {"revision": -1}, {"revision": MOST_REVISION + 1}, {"revision": 10**30},
+    {"evidence": {"x": float("inf")}}, {"evidence": {"x": [float("-inf")]}}, {"details": {"x": float("nan")}},
+    {"uptime": ["b", float("inf")]}, {"changes": [{"key": "n.x", "new": float("nan")}]},
+    {"evidence": nested(MOST_LEVELS)}, {"changes": [{"key": "n.x", "new": nested(900)}]},
+    {"changes": [{"key": "n.x", "context": {"s": "B"}, "new": 1}] * MOST_LEVELS, "evidence": nested(MOST_LEVELS)},
+    {"changes": [{"key": "n.x", "context": {"s": ["B"]}}]}, {"changes": [{"key": "n.x", "context": {"s": {}}}]},
+    {"changes": [{"key": "n.x", "bound_by": ["maximum"]}]}, {"changes": [{"key": "n.x", "bound_by": 5}]},
+    {"kind": "freeze", "details": {"pattern": "*"}, "changes": ["boot", 15.5]},
+    {"kind": "merge", "details": {"joined": []}, "changes": [5]},
+    {"kind": "approve", "details": {"baselines": [{"key": "n.x", "context": {"s": []}}]}},
+    {"kind": "approve", "details": {"baselines": {"n.x": 1}}},
     {"revision": 3.0}, {"revision": True}, {"id": 5}, {"kind": None}, {"author": 5}, {"reason": None},
     {"evidence": []}, {"changes": {}}, {"files": []}, {"details": []}, {"details": None},
     {"time": 5}, {"details": {"until": "soon"}}, {"details": {"until": None}},
@@ -183,6 +223,48 @@ def test_a_record_that_no_reader_could_use_is_none_though_its_checksum_is_right(
     left_out = [name for name, value in parts.items() if value is ...]
     raw = line({**PLAIN, **parts} if not left_out else without(left_out[0]))
     assert parse(raw) is None and is_sound(raw)
+
+
+def test_a_number_that_is_infinite_to_python_is_no_number() -> None:
+    text = line({**PLAIN, "evidence": {"x": 0.125}})
+    for number_text, good in (
+        (b"1e308", True),
+        (b"1e999", False),
+        (b"-1e999", False),
+        (b"9" * 400 + b".0", False),
+    ):
+        body = text.replace(b"0.125", number_text).rpartition(b',"crc"')[0]
+        raw = body + b',"crc":"%08x"}\n' % zlib.crc32(body)
+        assert is_sound(raw) and (parse(raw) is not None) == good, number_text
+
+
+# --- two journals joined ------------------------------------------------------------------------
+
+
+def joined(ours: bytes, theirs: bytes) -> bytes | None:
+    return join(ours, theirs, saying("joined", SYSTEM))
+
+
+def test_two_entries_of_one_id_are_for_a_person_to_look_at() -> None:
+    """Either would be lost without a word."""
+    mine, same_id, other = line(PLAIN), line({**PLAIN, "reason": "x"}), line({**PLAIN, "id": "0b"})
+    for ours, theirs in (
+        (mine, same_id),
+        (mine + same_id, other),
+        (other, mine + same_id),
+        (other + mine, same_id),
+    ):
+        assert joined(ours, theirs) is None
+    assert "differ and have one id" in why_not(mine, same_id)
+    assert "differ and have one id" in why_not(mine, mine + same_id)
+    assert joined(mine, mine) == mine
+    both = joined(mine, line(PLAIN, b"\r\n") + other)  # git may change how lines end
+    assert both is not None and both.startswith(mine + other)
+
+
+def test_a_line_with_a_checksum_in_other_letters_is_no_entry_of_a_join() -> None:
+    mine = line(PLAIN)
+    assert joined(mine, mine[:-11] + mine[-11:-3].upper() + mine[-3:]) is None
 
 
 DATE, CLOCK = "2027-01-15", "08:00:00"

@@ -23,6 +23,7 @@ from paramstore._journal import START, Journal
 from paramstore._ledger import Ledger
 from paramstore._merge_rules import rules_of
 from paramstore._merge_text import merge_files
+from paramstore._outline import keys_of, replayed
 from paramstore._scan import scan
 from paramstore._schema import load_schema
 from paramstore.errors import ParamstoreError
@@ -69,7 +70,13 @@ def journal(raw: bytes) -> bool:
     book.tail()
     book.recent()
     try:
-        outline = [(line.id, line.revision, line.kind, line.record["author"]) for line in scan(book)]
+        lines = scan(book)
+        for line in lines:
+            with suppress(ParamstoreError):
+                keys_of(line)
+        with suppress(ParamstoreError):
+            replayed(lines)
+        outline = [(line.id, line.revision, line.kind, line.record["author"]) for line in lines]
     except ParamstoreError:
         outline = None
     records, _ = book.read(START)

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -76,6 +78,12 @@ def _journal_line(old: bytes, new: bytes) -> bytes:
     return fuzz_store.ENTRIES.replace(old, new, 1)
 
 
+def _schema_with(old: bytes, new: bytes) -> bytes:
+    schema = json.dumps(json.loads(fuzz_store.SCHEMA), separators=(",", ":")).encode()
+    assert schema.count(old)
+    return schema.replace(old, new, 1)
+
+
 HASHES = b'"files":{"params/risk.yaml":{"before":"' + b"a" * 64 + b'"'
 FOUND = {
     "a revision of thousands of digits": ("sealed_journal", lambda: _journal_line(b'"revision":2', b'"revision":' + b"9" * 5000)),
@@ -88,6 +96,16 @@ FOUND = {
     "an entry nested beyond what JSON reads": (
         "sealed_journal", lambda: _journal_line(b'"samples":812', b'"samples":' + b"[" * 5000 + b"]" * 5000),
     ),
+    "changes of a freeze that are none": (
+        "sealed_journal",
+        lambda: _journal_line(b'"changes":[],"files":{},"details":{"pattern":"risk.*","until"', b'"changes":["boot",15.5],"files":{},"details":{"pattern":"risk.*","until"'),
+    ),
+    "a context that is a list": ("sealed_journal", lambda: _journal_line(b'"symbol":"BTC"', b'"symbol":["BTC"]')),
+    "a key that is no JSON": ("sealed_journal", lambda: _journal_line(b'"key":"risk.fraction"', b'"key":"risk.\\q"')),
+    "a value nested too deep": ("sealed_journal", lambda: _journal_line(b'"new":0.12', b'"new":' + b"[" * 900 + b"]" * 900)),
+    "a checksum in other letters": ("join", lambda: fuzz_store.ENTRIES.replace(b'"crc":"191890dd"', b'"crc":"191890Dd"')),
+    "a schema with a deep default": ("schema", lambda: _schema_with(b'"default":[]', b'"default":' + b"[" * 500 + b"]" * 500)),
+    "a schema with a default of hundreds of digits": ("schema", lambda: _schema_with(b'"default":0.5', b'"default":' + b"9" * 400)),
     "settings nested beyond what TOML reads": ("settings", lambda: b"timeout_s = " + b"[" * 3000),
     "a plan with a list as a key": ("plan", lambda: targets.SEEDS["plan"]()[0].replace(b"root:", b"[a]: 1\n[b]: 2\n? [c]\n: {[d]: 1}\nroot:")),
     "a record that names a directory": ("applied", lambda: targets.SEEDS["applied"]()[0].replace(b"bot.py", b".")),
@@ -99,6 +117,28 @@ FOUND = {
 def test_what_was_found_is_refused(target: str, raw: Callable[[], bytes]) -> None:
     with suppress(ParamstoreError):
         targets.TARGETS[target](raw())
+
+
+def test_a_long_first_line_of_values_is_read_at_once() -> None:
+    begun = time.process_time()
+    targets.shown(b"# yaml-language-server: $schema=" + b"x" * 20_000 + b"\n" + fuzz_store.TEXT)
+    assert time.process_time() - begun < 1  # it took minutes
+
+
+@pytest.mark.parametrize(
+    ("new", "problem"),
+    [
+        (b"[" * 500, "is not YAML: nested deeper than 32 levels"),  # which took a second and a half
+        (b"[" * 500 + b"]" * 500, r"`literal` must be text, not \[{57}…"),
+        (b"&a [x, x]\n  note: *a", "is not YAML: anchors and aliases"),
+        (b"*a", "is not YAML: anchors and aliases"),
+    ],
+)
+def test_a_plan_that_would_take_long_to_read_or_to_show(new: bytes, problem: str) -> None:
+    raw = targets.SEEDS["plan"]()[0]
+    assert raw.count(b'literal: "0.30"')
+    with pytest.raises(ParamstoreError, match=problem):
+        targets.plan(raw.replace(b'literal: "0.30"', b"literal: " + new, 1))
 
 
 def test_a_group_that_became_a_list_is_merged() -> None:
