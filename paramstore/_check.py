@@ -222,8 +222,12 @@ class Audit:
         """Compare the files with what the journal says of them. Edits by hand are information."""
         if not self._records:
             return
-        own = [record for record in self._records if _records.SAID not in record]
-        after = {file: sums["after"] for record in own for file, sums in record["files"].items()}
+        after: dict[str, str | None] = {}
+        for record in self._records:  # as writers know it (`Memory.absorb`)
+            if record["kind"] == "merge" or _records.SAID in record:
+                after = {}
+            if _records.SAID not in record:
+                after |= {file: sums["after"] for file, sums in record["files"].items()}
         recorded = shaped(replay(self._records), self.schemas)
         for name, document in self._documents.items():
             file = self.backend.values_file(name)

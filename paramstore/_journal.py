@@ -115,7 +115,10 @@ class Journal:
         sizes = [(segment, os.path.getsize(self.file(segment))) for segment in self.segments()]
         stop = (end.segment, end.offset) if end is not None else max(sizes, default=(0, 0))
         while (cut := self._cut(start, sizes)) is not None and cut < stop:
+            begin = start.segment, start.offset
             lines, start = self.lines(start, Position(*cut, 0))
+            if (start.segment, start.offset) <= begin:  # nor is it torn, as others follow
+                raise self._damaged(*max(begin, (cut[0], 0)))
             yield lines, start
         yield self.lines(start, Position(*stop, 0)) if (start.segment, start.offset) < stop else ([], start)
 
@@ -156,11 +159,7 @@ class Journal:
             if record is None:
                 if number == len(lines) - 1 and not (line.endswith(b"\n") and _records.is_sound(line)):
                     break  # being written, or torn by a crash
-                raise JournalError(
-                    file,
-                    f"the line at byte {offset} is not a journal entry (damaged, a merge conflict, or of a newer version). Writers "
-                    "refuse to go on; restore the file with `git checkout` or resolve the conflict line by line",
-                )
+                raise self._damaged(segment, offset)
             last = None
             if record["kind"] == "abort" and stands is not None:
                 last = records[-1]["id"] if records else self._last_id(position)
@@ -169,6 +168,13 @@ class Journal:
             revision = stands = _records.number(record, stands, last)
             crc = line[-11:-3]
         return Position(segment, offset, revision, crc, stands), stands
+
+    def _damaged(self, segment: int, offset: int) -> JournalError:
+        return JournalError(
+            self.file(segment),
+            f"the line at byte {offset} is not a journal entry (damaged, a merge conflict, or of a newer version). Writers "
+            "refuse to go on; restore the file with `git checkout` or resolve the conflict line by line",
+        )
 
     def _last_id(self, position: Position) -> str:
         """Return the id of the entry that ends at ``position``."""
@@ -189,7 +195,8 @@ class Journal:
         try:
             with open(self.file(position.segment), "rb") as stream:
                 stream.seek(max(0, position.offset - 11))
-                return stream.read(11)[:8] == position.crc
+                found = stream.read(11)
+                return found[:8] == position.crc and found.endswith(b"\n")  # git may have changed line ends
         except OSError:
             return False
 
@@ -290,7 +297,8 @@ class Journal:
     def repair(self, at: Position) -> str | None:
         """Set the bytes after ``at`` aside, in a ``.torn`` file beside the segment, and cut them off.
 
-        Only for a torn last line, under the lock. Returns the name of the file that keeps them.
+        Only for a torn last line, under the lock. Returns the name of the file that keeps them. Raises ``JournalError`` where
+        whole lines are among them: then git has brought them since the end was looked for.
         """
         file = self.file(at.segment)
         try:
@@ -301,6 +309,8 @@ class Journal:
             return None
         if not torn:
             return None
+        if any(map(_records.is_sound, torn.splitlines())):
+            raise JournalError(file, "entries came while it was read. Nothing was written; try again")
         keep = f"{file}.{at.offset}.{_files.digest(torn)[:8]}.torn"
         if os.path.exists(keep):
             os.unlink(keep)  # of someone who died while setting the same bytes aside

@@ -16,7 +16,7 @@ from paramstore._history import Written, apply
 from paramstore._journal import START, Journal, Position, without_aborted
 from paramstore._ledger import Ledger
 
-FORMAT = 3
+FORMAT = 4
 SAVED_AFTER = 500  # lines that are read anew before it is worth keeping them
 UNSETTLED_BYTES = (
     128 * 1024
@@ -34,6 +34,9 @@ class Memory:
         self.ledger = Ledger()
         self.last: dict[str, Any] | None = None
         self.joined = False
+        self.gone: set[Any] = (
+            set()
+        )  # ids that were taken back; joined histories may both take back one that they share
         self.aborted = False  # the last lines that were read take back something from before them
 
     def become(self, other: Memory) -> None:
@@ -60,11 +63,10 @@ class Memory:
         """Take note of what came after ``position`` (up to ``stop``); return how many lines that were. Should they take back
         anything from before, ``aborted`` says so, and nothing in here is to be believed."""
         count = 0
-        gone: set[Any] = set()  # joined histories may both take back an entry that they share
         for lines, end in journal.parts(self.position, stop):
-            known = gone | {record["id"] for record in lines}
-            gone |= {record["evidence"].get("aborts") for record in lines if record["kind"] == "abort"}
-            self.aborted = self.last is not None and not gone <= known
+            known = self.gone | {record["id"] for record in lines}
+            self.gone |= _taken_back(lines)
+            self.aborted = self.last is not None and not self.gone <= known
             if self.aborted:
                 break
             self._take_in(without_aborted(lines), end)
@@ -78,7 +80,15 @@ class Memory:
 
     def plain(self, journal: Journal) -> tuple[Any, ...]:
         ledger = self.ledger.plain()
-        words = self.position.plain(), self.after, self.written, ledger, self.last, self.joined
+        words = (
+            self.position.plain(),
+            self.after,
+            self.written,
+            ledger,
+            self.last,
+            self.joined,
+            sorted(self.gone, key=str),
+        )
         return FORMAT, _before(journal, self.position.segment), words
 
     @classmethod
@@ -86,14 +96,19 @@ class Memory:
         """Return what ``plain`` gave, if the journal still is what it was made from."""
         if not isinstance(data, tuple) or data[:1] != (FORMAT,):
             return None
-        _, before, (place, after, written, ledger, last, joined) = data
+        _, before, (place, after, written, ledger, last, joined, gone) = data
         position = Position(*place)
         if before != _before(journal, position.segment) or not journal.holds(position):
             return None
         memory = cls()
         memory.position, memory.after, memory.written = position, after, written
         memory.ledger, memory.last, memory.joined = Ledger.of_plain(ledger), last, joined
+        memory.gone = set(gone)
         return memory
+
+
+def _taken_back(lines: Iterable[dict[str, Any]]) -> set[Any]:
+    return {record["evidence"].get("aborts") for record in lines if record["kind"] == "abort"}
 
 
 def recall(
@@ -113,7 +128,9 @@ def recall(
         memory.read_on(journal)
     if memory.aborted:
         memory = Memory()
-        memory._take_in(*journal.read(START))
+        lines, end = journal.lines(START)
+        memory.gone = _taken_back(lines)
+        memory._take_in(without_aborted(lines), end)
     return memory
 
 

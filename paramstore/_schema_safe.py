@@ -18,7 +18,7 @@ MOST_CHARACTERS = 200  # of a text that is held against a pattern
 MOST_WAYS = 100_000
 LONGEST_PATTERN = 500
 MOST_LEVELS = (
-    64  # jsonschema calls itself ten times for each; thirty groups within each other are two for each
+    68  # jsonschema calls itself ten times for each; thirty groups within each other are two for each
 )
 LARGEST = int(sys.float_info.max)
 TOO_DEEP = f"is nested deeper than {MOST_LEVELS} levels"

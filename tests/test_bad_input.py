@@ -304,7 +304,7 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object] | bytes, str, list[
     "infinite": (b'{"maximum": 1e999}', "", ["1e999 is not a number"]),
     "huge": (b'{"maximum": ' + b"9" * 5000 + b"}", "", ["is not JSON"]),
     "duplicate names": (b'{"a": 1, "a": 2}', "", ["the name 'a' occurs twice"]),
-    "too deep": (b"[" * 100_000, "", ["is nested deeper than 64 levels"]),
+    "too deep": (b"[" * 100_000, "", ["is nested deeper than 68 levels"]),
     "cut": (json.dumps(RISK).encode()[:-40], "schemas/risk.schema.json:1", ["is not JSON"]),
     "no properties": (lambda raw: raw.pop("properties"), " at /", ["'properties' is a required property"]),
     "no values": (lambda raw: raw["properties"].pop("values"), " at /properties", ["'values' is a required"]),
@@ -327,11 +327,11 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object] | bytes, str, list[
     "default of another type": (_leaf(default="0.1"), f" at {FRACTION}/default", ["a number is expected"]),
     "default too deep": (
         lambda raw: _values(raw)["list"].update(default=_nested(500)),
-        " at /properties/values/properties/list/default/0/0/0/0/…", ["is nested deeper than 64 levels"],
+        " at /properties/values/properties/list/default/0/0/0/0/…", ["is nested deeper than 68 levels"],
     ),
     "schema too deep for its judge": (
         lambda raw: _values(raw)["list"].update(items=_nested(90, "items")),
-        " at /properties/values/properties/list/items/items/items/items/items/…", ["is nested deeper than 64 levels"],
+        " at /properties/values/properties/list/items/items/items/items/items/…", ["is nested deeper than 68 levels"],
     ),
     "default too large": (_leaf(default=10**400), f" at {FRACTION}/default", ["a number of 1329 bits is too large"]),
     "default too large within": (

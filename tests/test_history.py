@@ -303,6 +303,65 @@ def test_a_reader_and_a_writer_that_slept_parse_a_part_at_a_time(
     assert 0 < most < 20
 
 
+def test_a_damaged_line_that_is_longer_than_a_part_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_journal, "PART_BYTES", PART)
+    scribe = Scribe(4)
+    lines = scribe.lines(30)
+    long = scribe.line("commit", scribe.stands + 1, details={"text": "x" * 2 * PART}).replace(b"xx", b"xy", 1)
+    journal = write_journal(tmp_path, 3, [*lines, long, *scribe.lines(30)])
+    with pytest.raises(JournalError, match=f"line at byte {sum(map(len, lines))} "):
+        list(journal.parts(START))
+
+
+def test_no_whole_line_is_set_aside_as_torn(tmp_path: Path) -> None:
+    lines = Scribe(4).lines(30)
+    journal = write_journal(tmp_path, 3, lines)
+    place = Position(0, sum(map(len, lines[:20])), 0)
+    with pytest.raises(JournalError, match="entries came while it was read"):
+        journal.repair(place)
+    assert Path(journal.path).read_bytes() == b"".join(lines)
+
+
+def test_a_place_is_none_any_more_once_a_line_ends_otherwise(tmp_path: Path) -> None:
+    lines = Scribe(4).lines(3)
+    journal = write_journal(tmp_path, 3, lines)
+    _, place = journal.lines(START)
+    assert journal.holds(place)
+    Path(journal.path).write_bytes(b"".join(lines[:-1]) + lines[-1].replace(b"\n", b"\r\n"))
+    assert not journal.holds(place)
+
+
+def test_a_writer_reads_on_until_nothing_came_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_store(
+        tmp_path / "a", {"w": schema({"a": number(0.0)})}, {"w": "schema: 1\nvalues:\n  a: 0.0\n"}
+    )
+    learner, writer = ParamStore(root), ParamStore(root)
+    for store, value in ((learner, 1.0), (writer, 2.0)):
+        with store.transaction(author="learner") as tx:
+            tx["w.a"] = value
+    for value in range(3, 9):
+        with learner.transaction(author="learner") as tx:
+            tx["w.a"] = float(value)
+    file = next((root / "params" / "journal").iterdir())
+    whole = file.read_bytes()
+    file.write_bytes(b"".join(whole.splitlines(keepends=True)[:-3]))  # git takes three away
+    parts = Journal.parts
+
+    def then_back(journal: Journal, start: Position, end: Position | None = None) -> Any:
+        yield from parts(journal, start, end)
+        file.write_bytes(whole)  # and brings them back while the writer reads
+
+    monkeypatch.setattr(Journal, "parts", then_back)
+    with writer.transaction(author="learner") as tx:
+        assert tx.revision == 8
+        tx["w.a"] = 9.0
+    assert file.read_bytes().startswith(whole) and writer.revision == 9
+
+
 @pytest.mark.parametrize("hidden", ["v", "w"])
 def test_a_reader_that_slept_follows_a_long_journal_where_files_cannot_be_believed(
     hidden: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -432,6 +491,13 @@ def test_an_entry_that_two_histories_took_back_voids_no_memory(
     journal, cache = write_journal(tmp_path, 3, lines), str(tmp_path / "memory")
     assert told(recall(cache, journal, 1, 0)) == afresh(journal)
     assert _sidecar.load(cache) is not None
+    lines += [scribe.line("commit", n) for n in range(60, 70)]
+    lines.append(scribe.line("abort", 69, evidence=aborts))  # the cache is of before it
+    Path(journal.path).write_bytes(b"".join(lines))
+    known = Memory.of_plain(_sidecar.load(cache), journal)
+    assert known is not None
+    known.read_on(journal)
+    assert not known.aborted and told(known) == afresh(journal)
 
 
 def test_a_new_process_reads_on_from_where_others_came(store: ParamStore, tmp_path: Path) -> None:

@@ -110,6 +110,14 @@ def test_what_lines_of_both_sides_leave_is_noted_where_one_sides_file_was_taken(
     repo.in_order()
 
 
+def test_a_merge_that_kept_our_file_is_in_order_before_the_next_commit(repo: GitStore) -> None:
+    branches(repo, lambda: learn(repo, FLOOR, 0.42), lambda: learn(repo, FLOOR, 0.41))
+    repo.git("merge", "topic", status=1)
+    repo.git("checkout", "--ours", VALUES)
+    repo.commit_all("merged")
+    assert "a merge decided: `win_rate.floor` is 0.41; the journal has 0.42" in repo.say("check")
+
+
 def test_what_a_person_writes_after_that_is(repo: GitStore) -> None:
     branches(repo, lambda: learn(repo, FLOOR, 0.42), lambda: learn(repo, FLOOR, 0.41))
     resolved(repo, "0.41")

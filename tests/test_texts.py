@@ -115,6 +115,10 @@ def entry(before: bytes, after: bytes, *changes: tuple[str, float, float]) -> di
     return {"files": {"params/w.yaml": sums}, "changes": items}
 
 
+def in_context(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "changes": [{**item, "context": {"symbol": "BTC"}} for item in record["changes"]]}
+
+
 OLD, NEW, NEWEST = (f"schema: 1\nvalues:\n  a: {a}\n  b: true\n".encode() for a in ("1.0", "2.0", "3.0"))
 
 
@@ -141,6 +145,8 @@ def test_a_text_is_what_its_entries_made_of_it_or_is_not_known() -> None:
         entry(OLD, NEW, ("w.a.b", 1.0, 2.0)),
         entry(OLD, NEW, ("w.a", 1.0, 2.0), ("w.b", True, False)),  # would be parsed by the splice
         entry(NEWEST, NEW, ("w.a", 1.0, 2.0)),
+        entry(OLD, NEW),  # an edit of a comment
+        in_context(entry(OLD, NEW, ("w.a", 1.0, 2.0), ("w.a.b.c", 1.0, 2.0))),
     ):
         texts = known()
         texts.follow(wrong)

@@ -131,9 +131,9 @@ class LocalWriter(Memory):
 
     def _read_on(self) -> Position:
         """Take note of what stands in the journal after what is known, and return where it ends."""
-        self.read_on(self.backend.journal)
-        if self.aborted:
-            self._begin_anew()
+        while self.read_on(self.backend.journal) or self.aborted:  # until nothing came meanwhile
+            if self.aborted:
+                self._begin_anew()
         return self.position
 
     def _segment(self) -> _files.Identity | None:

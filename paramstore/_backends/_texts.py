@@ -43,7 +43,7 @@ class Texts:
         for file, sums in record["files"].items():
             text, since = self._trails.pop(sums["before"], (self._texts.pop(sums["before"], None), []))
             changes = _numbers(file, record)
-            if text is not None and changes is not None and len(since) < LONGEST:
+            if text is not None and changes and len(since) < LONGEST:
                 self._trails[sums["after"]] = text, [*since, *changes]
 
     def get(self, digest: str) -> YamlText | None:
@@ -53,7 +53,7 @@ class Texts:
             return text
         try:
             text = splice(text, since)
-        except (DocumentError, AssertionError, LookupError, TypeError):
+        except (DocumentError, AssertionError, LookupError, TypeError, AttributeError, RecursionError):
             return None  # not what a commit can have done to this text
         if _files.digest(text.raw) != digest:
             return None
@@ -62,7 +62,8 @@ class Texts:
 
 
 def _numbers(file: str, record: Mapping[str, Any]) -> list[Change] | None:
-    """Return what an entry changed in one file if that were numbers in the place of numbers, else ``None``."""
+    """Return what an entry changed in one file if that were numbers in the place of numbers, else ``None``. Nothing is what
+    an edit of a comment changes, which no splice tells."""
     found = []
     for item in real_changes(record["changes"]):
         if split_key(item["key"])[0] == namespace_of(file):
