@@ -223,11 +223,14 @@ class Audit:
         if not self._records:
             return
         after: dict[str, str | None] = {}
+        once: dict[str, str | None] = {}  # also from before two histories were joined, and of the other one
         for record in self._records:  # as writers know it (`Memory.absorb`)
             if record["kind"] == "merge" or _records.SAID in record:
                 after = {}
+            found = {file: sums["after"] for file, sums in record["files"].items()}
+            once.update(found)
             if _records.SAID not in record:
-                after |= {file: sums["after"] for file, sums in record["files"].items()}
+                after.update(found)
         recorded = shaped(replay(self._records), self.schemas)
         for name, document in self._documents.items():
             file = self.backend.values_file(name)
@@ -236,7 +239,7 @@ class Audit:
             if after.get(file) == document.digest:
                 for change in changes:
                     self._add(file, f"{_told(change)}, though it has the bytes that the journal vouches for")
-            elif self._is_still(document):
+            elif (changes or once.get(file) != document.digest) and self._is_still(document):
                 self._unrecorded(file, document, changes)
 
     def _is_still(self, document: Document) -> bool:

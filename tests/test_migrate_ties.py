@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -421,7 +422,7 @@ def test_a_field_of_the_wrong_kind_is_told_with_its_site(field: str, call: Call,
     call("scan", ".")
 
     def spoil(site: Site) -> None:
-        site[field] = WRONG[field]
+        site[field] = copy.copy(WRONG[field])  # else the plan would have an anchor
 
     rewrite_plan(tmp_path, spoil)
     for command in ("apply", "scan"):
