@@ -44,6 +44,7 @@ class Applied:
     sites: int
     refused: dict[str, str] = field(default_factory=dict)
     written: bool = False
+    completed: bool = False  # a change that was begun before
 
 
 def make_plan(
@@ -96,19 +97,19 @@ def store_of(plan: Plan, given: str | None) -> str:
 def apply(plan_path: str, store: str | None = None, write: bool = False) -> Applied:
     """Rewrite what the plan accepts. Without ``write`` nothing changes. Raises ``PlanError`` or what the
     store's rules raise; then nothing was written."""
-    _apply.resume(plan_path)
+    completed = _apply.resume(plan_path)
     plan = _plan.read(plan_path)
     record = _apply.read_record(plan_path, plan.root)
     done = _moved(record)
     for entry in plan.sites:
         entry["accept"] = entry["accept"] and _plan.place_of(entry) not in done
     if record is not None and not any(entry["accept"] for entry in plan.sites):
-        return Applied({}, 0)
+        return Applied({}, 0, completed=completed)
     root = store_of(plan, store)
     there = os.path.isdir(os.path.join(root, "params")) and os.path.isdir(os.path.join(root, "schemas"))
     stored = _open(root).keys() if there else ()
     prepared = _prepare.prepare(plan, root, stored, _apply.sections_in(record))
-    result = Applied(prepared_diff(prepared), len(prepared.sites), prepared.refused)
+    result = Applied(prepared_diff(prepared), len(prepared.sites), prepared.refused, completed=completed)
     if write and prepared.sites:
         with _store.held(root):
             _apply.same(plan_path, plan.root, record)

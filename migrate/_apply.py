@@ -104,14 +104,16 @@ def _remove_folders(made: list[str]) -> None:
             os.rmdir(folder)
 
 
-def resume(plan_path: str) -> None:
-    """Complete what a marker names. Nothing happens without one. Raises ``UnfinishedError``, and touches no
+def resume(plan_path: str) -> bool:
+    """Complete what a marker names; tell whether there was one. Raises ``UnfinishedError``, and touches no
     file, when one that waits for its new content is not as it was when the change began; ``ChangedError`` when
     besides none has its new content: then the change is given up."""
     marker = plan_path + MARKER
     if os.path.lexists(marker):
         with _alone(plan_path), _store_held(marker):
             _complete(marker)
+        return True
+    return False
 
 
 def _store_held(marker: str) -> AbstractContextManager[None]:

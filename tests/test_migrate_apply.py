@@ -72,7 +72,7 @@ def test_who_interrupts_an_apply_is_told_how_to_go_on(
         patched.setattr(os, "replace", interrupt)
         said = call("apply", "plan.yaml", "--write", status=1).output
     assert "Interrupted. The change that" in said and "run this again" in said
-    call("apply", "plan.yaml", "--write")
+    assert "begun before is completed" in call("apply", "plan.yaml", "--write").output
     assert left_over(planned) == []
 
 

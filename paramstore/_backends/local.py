@@ -274,7 +274,8 @@ def _missing(file: str) -> str:
     if file.startswith("params/"):
         return (
             f"the file is missing. `git checkout -- {file}` brings back the values of the last git commit; "
-            "`paramstore check --fix` writes the schema's defaults, and what was learned is gone"
+            "`paramstore check --fix` writes the schema's defaults, and `paramstore rollback` to the newest revision before that "
+            "brings back what the journal has, which is all that was committed"
         )
     return "the file is missing: every namespace in params/ needs its schema"
 

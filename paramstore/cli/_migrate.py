@@ -142,12 +142,16 @@ def apply(ctx: click.Context, plan: str, write: bool, as_json: bool) -> None:
 
     done = run(plan, ctx.find_root().params["root"], write)
     if as_json:
-        print_json({"written": done.written, "sites": done.sites, "refused": done.refused, "diff": done.diff})
+        print_json(
+            {name: getattr(done, name) for name in ("written", "completed", "sites", "refused", "diff")}
+        )
     else:
         for text in done.diff.values():
             _show_diff(text)
         for file, why in sorted(done.refused.items()):
             complain(f"{file} {why}.")
+        if done.completed:
+            say("The change that was begun before is completed.", "bold green")
         if not done.sites:
             say("Nothing is left to move.")
         elif done.written:
