@@ -419,7 +419,7 @@ def afresh(journal: Journal) -> Any:
 
 
 @pytest.mark.parametrize(("unsettled", "part"), [(0, 1 << 20), (900, 1 << 20), (0, PART), (900, PART)])
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_memory_is_what_the_journal_comes_to(
     seed: int, unsettled: int, part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

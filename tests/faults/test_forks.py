@@ -138,17 +138,18 @@ def _wait(pid: int) -> None:
     raise AssertionError("a child deadlocked")
 
 
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning"
+)  # of forks beside threads; no thread may set it for itself
 def test_two_threads_that_fork_at_once_leave_the_watch_running(root: Path, store: ParamStore) -> None:
     before = watchers()
 
     def fork_often() -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            for _ in range(40):
-                pid = os.fork()
-                if pid == 0:
-                    os._exit(0)
-                os.waitpid(pid, 0)
+        for _ in range(40):
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            os.waitpid(pid, 0)
 
     threads = [threading.Thread(target=fork_often) for _ in range(3)]
     for thread in threads:
