@@ -227,3 +227,8 @@ def test_every_public_name_has_a_docstring() -> None:
             described = inspect.isfunction(value) or isinstance(value, property)
             if described and not name.startswith("_") and name not in {*INWARD, *dir(dict)}:
                 assert inspect.getdoc(getattr(cls, name)), f"{cls.__name__}.{name} has no docstring"
+
+
+def test_tests_that_run_alone_are_where_they_are_looked_for() -> None:
+    marked = [path for path in (REPOSITORY / "tests").rglob("*.py") if "mark." + "alone" in path.read_text()]
+    assert marked and all("faults" in path.parts for path in marked)

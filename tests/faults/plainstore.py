@@ -78,7 +78,7 @@ def make_store(root: Path, names: tuple[str, ...] = NAMES, count: int = 10) -> P
     (root / "params").mkdir(parents=True)
     (root / "schemas").mkdir()
     for name in names:
-        (root / "schemas" / f"{name}.schema.json").write_text(json.dumps(schema_of(name)))
+        (root / "schemas" / f"{name}.schema.json").write_text(json.dumps(schema_of(name)) + "\n")
         (root / "params" / f"{name}.yaml").write_bytes(text_of(name, count))
     return root
 

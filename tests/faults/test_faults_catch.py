@@ -209,16 +209,6 @@ CAUGHT = [
         "amid",
         "",
     ),
-    (
-        Mutant(
-            "a comer overtakes those in line",
-            "_gate.py",
-            "            if queue is not None and _has_waiters(queue):\n",
-            "            if False:\n",
-        ),
-        "fair",
-        "",
-    ),
 ]
 
 
