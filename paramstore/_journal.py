@@ -341,5 +341,10 @@ def _last_entry(raw: bytes, begin: int) -> tuple[int, dict[str, Any], bytes] | N
 
 def without_aborted(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the records that stand: neither aborts nor what they took back."""
-    aborted = {record["evidence"].get("aborts") for record in records if record["kind"] == "abort"}
+    aborted = taken_back(records)
     return [r for r in records if r["kind"] != "abort" and r["id"] not in aborted]
+
+
+def taken_back(records: list[dict[str, Any]]) -> set[Any]:
+    """Return the ids of the records that aborts among ``records`` take back."""
+    return {record["evidence"].get("aborts") for record in records if record["kind"] == "abort"}

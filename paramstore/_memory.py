@@ -13,7 +13,7 @@ from typing import Any
 
 from paramstore import _files, _records, _sidecar
 from paramstore._history import Written, apply
-from paramstore._journal import START, Journal, Position, without_aborted
+from paramstore._journal import START, Journal, Position, taken_back, without_aborted
 from paramstore._ledger import Ledger
 
 FORMAT = 4
@@ -65,7 +65,7 @@ class Memory:
         count = 0
         for lines, end in journal.parts(self.position, stop):
             known = self.gone | {record["id"] for record in lines}
-            self.gone |= _taken_back(lines)
+            self.gone |= taken_back(lines)
             self.aborted = self.last is not None and not self.gone <= known
             if self.aborted:
                 break
@@ -107,10 +107,6 @@ class Memory:
         return memory
 
 
-def _taken_back(lines: Iterable[dict[str, Any]]) -> set[Any]:
-    return {record["evidence"].get("aborts") for record in lines if record["kind"] == "abort"}
-
-
 def recall(
     path: str, journal: Journal, saved_after: int = SAVED_AFTER, unsettled: int = UNSETTLED_BYTES
 ) -> Memory:
@@ -129,7 +125,7 @@ def recall(
     if memory.aborted:
         memory = Memory()
         lines, end = journal.lines(START)
-        memory.gone = _taken_back(lines)
+        memory.gone = taken_back(lines)
         memory._take_in(without_aborted(lines), end)
     return memory
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from paramstore._journal import without_aborted
+from paramstore._journal import taken_back, without_aborted
 from paramstore._state import namespace_of
 from paramstore._values import ABSENT
 
@@ -27,8 +27,7 @@ class NeedFiles(Exception):  # noqa: N818 - a signal between functions, never se
 
 def standing(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the records of these lines that stand. Raises ``NeedFiles`` when one from before them is taken back."""
-    mine = {line["id"] for line in lines}
-    if any(line["kind"] == "abort" and line["evidence"].get("aborts") not in mine for line in lines):
+    if not taken_back(lines) <= {line["id"] for line in lines}:
         raise NeedFiles
     return without_aborted(lines)
 
