@@ -1,6 +1,6 @@
 """Runs one check of the faults on whatever package comes first on the path; ends with 1 if it reports a violation.
 
-python tests/faults/probe.py kills|refusals|power|random|telling|amid [SCENARIO[: REFUSAL]]
+python tests/faults/probe.py kills|refusals|power|random|telling|amid|fair [SCENARIO[: REFUSAL]]
 """
 
 from __future__ import annotations
@@ -77,7 +77,16 @@ def amid(rig: Rig, _: str) -> list[str]:
     return found
 
 
+def fair(rig: Rig, _: str) -> list[str]:
+    import test_many_writers as t
+
+    root = ps.make_store(rig.folder / "fair", names=("alpha",), count=0)
+    counts = sorted(commits for commits, *_ in t.shares(root, 1.0))
+    return [f"unfair: {counts}"] if counts[-1] > t.FAIREST * counts[0] else []
+
+
 CHECKS = {
+    "fair": fair,
     "amid": amid,
     "telling": telling,
     "kills": kills,

@@ -12,6 +12,13 @@ pytestmark = pytest.mark.skipif(not tracer.AVAILABLE, reason="traces system call
 
 FILES, COMMIT, RECOVERY = "_files.py", "_backends/_commit.py", "_backends/_recovery.py"
 WRITE_ALL = "            view = view[os.write(fd, view) :]\n"
+WAIT_IN_LINE = """\
+        number = self._draw()
+        if number is not None and self._queue is not None:
+            with suppress(OSError):  # a deadlock that the kernel suspects among several stores
+                fcntl.lockf(self._queue, fcntl.LOCK_EX, 1, number - 1)
+        fcntl.flock(self._inner, fcntl.LOCK_EX)
+"""
 
 # a planted bug, and the check with its scenario that must report it
 CAUGHT = [
@@ -207,6 +214,18 @@ CAUGHT = [
             "                found[name] = self.last.documents[name]\n",
         ),
         "amid",
+        "",
+    ),
+    (
+        Mutant(
+            "who waits asks again later and later instead of standing in line",
+            "_gate.py",
+            WAIT_IN_LINE,
+            "        pause_s = 0.001\n        while True:\n            try:\n"
+            "                fcntl.flock(self._inner, fcntl.LOCK_EX | fcntl.LOCK_NB)\n                break\n"
+            "            except BlockingIOError:\n                time.sleep(pause_s)\n                pause_s = min(2 * pause_s, 0.5)\n",
+        ),
+        "fair",
         "",
     ),
 ]
