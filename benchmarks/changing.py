@@ -191,6 +191,7 @@ SQLITE = Contender(
     f'def read():\n    return connection.execute("SELECT value FROM param WHERE key = ?", ({KEY!r},)).fetchone()[0]',
     reads={"`SELECT value`": "read()"},
     change=f'connection.execute("UPDATE param SET value = ? WHERE key = ?", (value, {KEY!r}))',
+    closes="connection.close()",
     lacks="no bounds or journal; not reviewable in git",
 )
 LMDB = Contender(
@@ -204,6 +205,7 @@ LMDB = Contender(
     reads={"`txn.get(key)`": "read()"},
     change="with environment.begin(write=True) as txn:\n"
     f'    txn.put({KEY.encode()!r}, struct.pack("d", value))',
+    closes="environment.close()",
     lacks="no bounds, journal or types; not reviewable in git",
 )
 DISKCACHE = Contender(
@@ -215,6 +217,7 @@ DISKCACHE = Contender(
     load="cache = diskcache.Cache(ROOT, timeout=60, sqlite_synchronous=2)",
     reads={"`cache[key]`": f"cache[{KEY!r}]"},
     change=f"cache[{KEY!r}] = value",
+    closes="cache.close()",
     lacks="no bounds or journal; not reviewable in git",
 )
 RUAMEL = Contender(

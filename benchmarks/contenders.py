@@ -39,7 +39,7 @@ class Contender:
 
     ``opens`` (else ``load``) is what a writer runs first, and ``change`` writes ``value`` for the key and
     returns once that is acknowledged. ``serve`` holds what must run meanwhile, and needs the ``commands``.
-    ``period_s`` is how often it looks for changes, so that commits fall anywhere between two looks.
+    ``closes`` runs when this process is done with what it opened. ``period_s`` is how often it looks for changes, so that commits fall anywhere between two looks.
     ``lacks`` says what it leaves out that paramstore does.
     """
 
@@ -58,6 +58,7 @@ class Contender:
     serve: Callable[[Path], AbstractContextManager[object]] = nullcontext
     opens: str = ""
     change: str = ""
+    closes: str = ""
     period_s: float = 0.005
     lacks: str = ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -37,28 +37,30 @@ def _measured(section: str, parent: Path, count: int, repetitions: int) -> list[
     """A function of its own, so that no store is left to complain of its directory, which is deleted after it."""
     cases, gaps = [], []
     root = parent / PARAMSTORE.name
-    base = Case("paramstore, a transaction", once(_commit(PARAMSTORE, root, count)))
-    (parent / "raw").mkdir()
-    document = (root / "params" / "bench.yaml").read_bytes()
-    with closing(RawCommit(parent / "raw", document, ENTRY_BYTES)) as raw:
+    with ExitStack() as opened:
+        base = Case("paramstore, a transaction", once(_commit(PARAMSTORE, root, count, opened)))
+        (parent / "raw").mkdir()
+        document = (root / "params" / "bench.yaml").read_bytes()
+        raw = opened.enter_context(closing(RawCommit(parent / "raw", document, ENTRY_BYTES)))
         cases.append(Case("raw system calls", once(raw), note="no lock, nothing checked; the floor"))
         for place, contender in enumerate(DURABLE):
             if missing := contender.absence:
                 gaps.append(Row(section, contender.name, missing=missing))
                 continue
             try:
-                commit = _commit(contender, parent / str(place), count)
+                commit = _commit(contender, parent / str(place), count, opened)
                 cases.append(Case(contender.name, once(commit), note=contender.lacks))
             except Exception as error:  # noqa: BLE001 - one that changed its API must not cost the others
                 gaps.append(failed_row(section, contender.name, error))
         return compare(section, base, cases, repetitions) + gaps
 
 
-def _commit(contender: Contender, root: Path, count: int) -> Callable[[], None]:
+def _commit(contender: Contender, root: Path, count: int, opened: ExitStack) -> Callable[[], None]:
     """A commit that flips the value, after two which another process then saw."""
     contender.write(root, count)
     names: dict[str, Any] = {}
     exec(contender.opened(root), names)
+    opened.callback(exec, contender.closes, names)
     code = compile(contender.change, contender.name, "exec")
     turns = cycle([OTHER_VALUE, VALUE])
 

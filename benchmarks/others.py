@@ -58,6 +58,7 @@ def _read_cases(contender: Contender, parent: Path, served: ExitStack) -> list[C
     namespace: dict[str, Any] = {}
     path = sys.path.copy()
     exec(f"{contender.loaded(root)}\n{contender.freeze}", namespace)
+    served.callback(exec, contender.closes, namespace)
     sys.path[:] = path
     cases = []
     for caption, source in {**contender.reads, **contender.frozen}.items():
