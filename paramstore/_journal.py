@@ -252,15 +252,19 @@ class Journal:
     def append(self, line: bytes, at: Position, revision: int) -> Position:
         """Append ``line`` durably after ``at``, starting a new segment when the last is long, and return
         the position after it. Raises ``OSError``; then the journal is as it was."""
-        segment, offset = at.segment, at.offset
-        fresh = not os.path.exists(self.file(segment)) or (not self.single and segment == 0)
-        full = not self.single and offset + len(line) > SEGMENT_BYTES and revision > segment
-        if fresh or full:  # a segment never starts at the revision at which one started already
-            segment, offset = (0 if self.single else max(1, revision)), 0
+        segment, offset = self.place_after(at, len(line), revision)
         if offset == 0:  # even if it exists: whoever made it may have died before its name was on disk
             self._create(segment)
         _files.append(self.file(segment), line, offset)
         return Position(segment, offset + len(line), revision, line[-11:-3])
+
+    def place_after(self, at: Position, size: int, revision: int) -> tuple[int, int]:
+        """Return segment and offset at which a line of ``size`` bytes with this ``revision`` goes after ``at``."""
+        fresh = not os.path.exists(self.file(at.segment)) or (not self.single and at.segment == 0)
+        full = not self.single and at.offset + size > SEGMENT_BYTES and revision > at.segment
+        if fresh or full:  # a segment never starts at the revision at which one started already
+            return 0 if self.single else max(1, revision), 0
+        return at.segment, at.offset
 
     def _create(self, segment: int) -> None:
         folder = os.path.dirname(self.file(segment))

@@ -12,16 +12,20 @@ if TYPE_CHECKING:
 
 PREFIX = "PARAMSTORE_"
 SETTINGS_FILE = "paramstore.toml"
+BACKEND = PREFIX + "BACKEND"
 
 
 class Options:
     """``journal``: directory of segments, or one ``.jsonl`` file, relative to the root. ``timeout_s``: how
     long a transaction waits for the lock. ``poll_s``: how often files are looked at for edits by hand.
     ``author``: who the command line says it is. ``read_counts``: whether reads are counted. ``any_user_may_write``: use
-    folders that are open to all (docs/security.md). ``doctor_…``: what `paramstore doctor` goes by (docs/doctor.md)."""
+    folders that are open to all (docs/security.md). ``doctor_…``: what `paramstore doctor` goes by (docs/doctor.md).
+    ``backend``: where values live instead of files, ``mirror``: the directory of this machine's mirror of it, ``etcd_…``: how
+    to reach it (docs/etcd.md)."""
 
-    __slots__ = ("any_user_may_write", "author", "doctor_flips", "doctor_pinned", "doctor_refused", "doctor_silent_intervals", "doctor_sources",
-                 "doctor_stale_s", "journal", "poll_s", "read_counts", "timeout_s")  # fmt: skip
+    __slots__ = ("any_user_may_write", "author", "backend", "doctor_flips", "doctor_pinned", "doctor_refused", "doctor_silent_intervals",
+                 "doctor_sources", "doctor_stale_s", "etcd_ca", "etcd_cert", "etcd_check_s", "etcd_key", "etcd_password",
+                 "etcd_password_file", "etcd_user", "journal", "mirror", "poll_s", "read_counts", "timeout_s")  # fmt: skip
 
     def __init__(
         self,
@@ -37,6 +41,15 @@ class Options:
         doctor_pinned: int = 3,
         doctor_refused: int = 5,
         doctor_sources: tuple[str, ...] = (),
+        backend: str | None = None,
+        mirror: str | None = None,
+        etcd_ca: str | None = None,
+        etcd_cert: str | None = None,
+        etcd_key: str | None = None,
+        etcd_user: str | None = None,
+        etcd_password: str | None = None,
+        etcd_password_file: str | None = None,
+        etcd_check_s: float = 2.0,
     ) -> None:
         self.journal = journal
         self.timeout_s = timeout_s
@@ -50,6 +63,15 @@ class Options:
         self.doctor_pinned = doctor_pinned
         self.doctor_refused = doctor_refused
         self.doctor_sources = doctor_sources
+        self.backend = backend
+        self.mirror = mirror
+        self.etcd_ca = etcd_ca
+        self.etcd_cert = etcd_cert
+        self.etcd_key = etcd_key
+        self.etcd_user = etcd_user
+        self.etcd_password = etcd_password
+        self.etcd_password_file = etcd_password_file
+        self.etcd_check_s = etcd_check_s
 
 
 def find_root(environ: Mapping[str, str], start: str | None = None) -> str:
@@ -70,6 +92,14 @@ def find_root(environ: Mapping[str, str], start: str | None = None) -> str:
     return folder
 
 
+def find_root_or_none(environ: Mapping[str, str]) -> str | None:
+    """Return what ``find_root`` does, or ``None`` where there is none."""
+    try:
+        return find_root(environ)
+    except StoreNotFoundError:
+        return None
+
+
 def is_root(folder: str) -> bool:
     return os.path.isdir(os.path.join(folder, "params")) and os.path.isdir(os.path.join(folder, "schemas"))
 
@@ -88,7 +118,7 @@ def check_root(folder: str, named_by: str) -> str:
     return folder
 
 
-def needs_validation(root: str, environ: Mapping[str, str]) -> bool:
+def needs_validation(root: str | None, environ: Mapping[str, str]) -> bool:
     """Tell whether anything but the root is set at all, so that it must go through the settings model."""
     named = any(name.startswith(PREFIX) and name != PREFIX + "ROOT" for name in environ)
-    return named or os.path.exists(os.path.join(root, SETTINGS_FILE))
+    return named or (root is not None and os.path.exists(os.path.join(root, SETTINGS_FILE)))

@@ -23,8 +23,12 @@ from paramstore._values import nearest
 from paramstore.errors import SettingsError
 
 _DEFAULT = Options()
-# whoever may write to an open folder may write this file: it must not say that this does not matter
-_ENVIRONMENT_ONLY = "any_user_may_write"
+# Whoever may write to an open folder may write this file: it must not say that this does not matter. And where values live
+# instead of the files beside it, the file beside them does not say.
+_ENVIRONMENT_ONLY = (
+    "any_user_may_write", "backend", "mirror", "etcd_ca", "etcd_cert", "etcd_key", "etcd_user", "etcd_password",
+    "etcd_password_file", "etcd_check_s",
+)  # fmt: skip
 
 
 class Settings(BaseSettings):
@@ -56,6 +60,33 @@ class Settings(BaseSettings):
     doctor_refused: int = Field(_DEFAULT.doctor_refused, ge=1, le=1000, description="Refusals in a row.")
     doctor_sources: tuple[str, ...] = Field(_DEFAULT.doctor_sources, description="Folders with source code.")
 
+    backend: str | None = Field(
+        _DEFAULT.backend,
+        description="Where values live instead of files: etcd://host:2379,…/prefix. From the environment only.",
+    )
+    mirror: str | None = Field(
+        _DEFAULT.mirror,
+        description="Directory of this machine's mirror of the cluster. From the environment only.",
+    )
+    etcd_ca: str | None = Field(
+        _DEFAULT.etcd_ca, description="File with the authority that signed the cluster's certificates."
+    )
+    etcd_cert: str | None = Field(_DEFAULT.etcd_cert, description="File with the client's certificate.")
+    etcd_key: str | None = Field(_DEFAULT.etcd_key, description="File with the key of that certificate.")
+    etcd_user: str | None = Field(_DEFAULT.etcd_user, min_length=1, description="User of the cluster.")
+    etcd_password: str | None = Field(
+        _DEFAULT.etcd_password, description="The user's password; better is a file.", repr=False
+    )
+    etcd_password_file: str | None = Field(
+        _DEFAULT.etcd_password_file, description="File with the user's password."
+    )
+    etcd_check_s: float = Field(
+        _DEFAULT.etcd_check_s,
+        ge=0.1,
+        le=60,
+        description="Seconds between two questions for the newest entry.",
+    )
+
     @field_validator("journal")
     @classmethod
     def _inside(cls, value: str) -> str:
@@ -80,8 +111,8 @@ class Settings(BaseSettings):
         return (init_settings,)  # `load` looks into the environment that the store was given
 
 
-def load(root: str, environ: Mapping[str, str]) -> Options:
-    """Return the validated options of the store at ``root``. Raises ``SettingsError``."""
+def load(root: str | None, environ: Mapping[str, str]) -> Options:
+    """Return the validated options of the store at ``root``, or of one without files. Raises ``SettingsError``."""
     known = Settings.model_fields
     for name in environ:
         if name.startswith(PREFIX) and name.removeprefix(PREFIX).lower() not in known:
@@ -91,7 +122,8 @@ def load(root: str, environ: Mapping[str, str]) -> Options:
     try:
         named = {field: environ.get(PREFIX + field.upper(), "") for field in known}
         chosen = {field: text for field, text in named.items() if text}
-        settings = Settings(**{**_from_file(os.path.join(root, SETTINGS_FILE)), **chosen})
+        written = {} if root is None else _from_file(os.path.join(root, SETTINGS_FILE))
+        settings = Settings(**{**written, **chosen})
     except ValidationError as error:
         raise SettingsError("\n".join(map(_sentence, error.errors())) + "\nNothing was opened.") from None
     return Options(**{name: value for name, value in settings if name != "root"})
@@ -109,11 +141,11 @@ def _from_file(path: str) -> dict[str, Any]:
             close = nearest(name, Settings.model_fields)
             hint = f" Did you mean `{close[0]}`?" if close else ""
             raise SettingsError(f"{path}: `{name}` is not a setting of paramstore.{hint} Nothing was opened.")
-    if _ENVIRONMENT_ONLY in source.toml_data:
-        raise SettingsError(
-            f"{path}: `{_ENVIRONMENT_ONLY}` is set in the environment ({PREFIX}{_ENVIRONMENT_ONLY.upper()}=1) by whoever "
-            "starts a process, and not here. Nothing was opened."
-        )
+        if name in _ENVIRONMENT_ONLY:
+            raise SettingsError(
+                f"{path}: `{name}` is set in the environment ({PREFIX}{name.upper()}=…) by whoever starts a process, and not "
+                "here. Nothing was opened."
+            )
     return dict(source.toml_data)
 
 

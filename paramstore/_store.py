@@ -11,7 +11,8 @@ from paramstore import _environment
 from paramstore._bound import Bound
 from paramstore._clock import SYSTEM
 from paramstore._complaints import Complaints
-from paramstore._options import Options, check_root, find_root, needs_validation
+from paramstore._opening import opened
+from paramstore._options import Options
 from paramstore._reads import Memo, Reader, Snapshot, matching_keys, reader_class
 from paramstore._values import require_known, unknown_key
 from paramstore._watch import Watcher
@@ -41,8 +42,8 @@ PATIENT_S = 60.0  # how long a freeze waits for the lock: who pulls the switch w
 class ParamStore(Writes, Reader):
     """The parameters under ``root`` (a directory with ``params/`` and ``schemas/``).
 
-    Without ``root``: ``PARAMSTORE_ROOT``, else the nearest such directory upward from the working
-    directory. Nothing is read before the first use, which raises ``StoreNotFoundError``,
+    Without ``root``: the cluster that ``PARAMSTORE_BACKEND`` names, else ``PARAMSTORE_ROOT``, else the nearest such
+    directory upward from the working directory. Nothing is read before the first use, which raises ``StoreNotFoundError``,
     ``InvalidFileError`` or ``SettingsError`` if there is no good state to serve. ``backend`` replaces
     the files; ``environ`` stands in for ``os.environ``, ``clock`` for the machine's clock.
     """
@@ -160,16 +161,7 @@ class ParamStore(Writes, Reader):
 
     def _open(self) -> Backend:
         if self._backend is None:
-            from paramstore._backends.local import LocalBackend
-
-            root = (
-                find_root(self._environ) if self._root is None else check_root(self._root, "The given root")
-            )
-            if needs_validation(root, self._environ):
-                from paramstore import _settings
-
-                self._options = _settings.load(root, self._environ)
-            self._backend = LocalBackend(root, self._options, self._clock)
+            self._backend, self._options = opened(self._root, self._environ, self._clock)
         return self._backend
 
     def _watch(self) -> None:
@@ -444,6 +436,7 @@ class ParamStore(Writes, Reader):
         """Forget everything read, so that the next use opens the store anew. For tests and forked workers."""
         if self._watcher is not None:
             self._watcher.stop()
+        self._close()
         views = list(self._views.values())
         self.__class__ = ParamStore
         self._start()
@@ -460,6 +453,7 @@ class ParamStore(Writes, Reader):
             self._watcher.stop()
         with self.lock:
             old, self._snapshot = self._snapshot, None
+            self._close()
             self._backend, self._options = self._given, Options()
             self._environment, self._complaints = {}, Complaints()
             self._watcher, self._due = None, False
@@ -469,6 +463,10 @@ class ParamStore(Writes, Reader):
         if old is not None and self._subscribers:
             self._pending.append((old, self.newest()[1]))
             self._wake()
+
+    def _close(self) -> None:
+        if self._backend is not None and self._backend is not self._given:
+            self._backend.close()
 
     def __repr__(self) -> str:
         if self._snapshot is None:

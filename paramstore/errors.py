@@ -19,6 +19,7 @@ ParamstoreError
 ├── LockLostError                           the lock file was replaced while it was held
 ├── GitError                                git refused, or is not there
 ├── WriteError (OSError)                    the disk refused: full, read-only, not permitted
+│   └── UnreachableError                    the cluster that holds the values did not answer
 └── DurabilityUnknownError (OSError)        applied, but the disk did not confirm it
 """
 
@@ -48,6 +49,7 @@ __all__ = [
     "StoreNotFoundError",
     "UnknownParamError",
     "UnknownRevisionError",
+    "UnreachableError",
     "ValidationError",
     "WriteError",
 ]
@@ -177,6 +179,10 @@ class GitError(ParamstoreError):
 
 class WriteError(ParamstoreError, OSError):
     """The operating system refused a step before the commit. Nothing was written."""
+
+
+class UnreachableError(WriteError):
+    """The cluster that holds the values did not answer in time. Readers go on with what they have; nothing was written."""
 
 
 class DurabilityUnknownError(ParamstoreError, OSError):

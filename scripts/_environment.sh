@@ -52,6 +52,21 @@ need_system() {
   command -v "$1" >/dev/null 2>&1 || echo "note: $1 is missing; tests that need it will be skipped" >&2
 }
 
+# need_etcd: find etcd, or take Debian's file of it into the environment: installed, the package would start a service
+need_etcd() {
+  local folder
+  folder=$("$PYTHON" -c 'import sys; print(sys.prefix)')/etcd
+  command -v etcd >/dev/null 2>&1 && return
+  if [ ! -x "$folder/usr/bin/etcd" ] && command -v apt-get >/dev/null 2>&1; then
+    echo "Fetching etcd-server ..." >&2
+    mkdir -p "$folder"
+    [ "$(id -u)" != 0 ] || apt-get update -qq >/dev/null 2>&1 || true
+    (cd "$folder" && apt-get download -qq etcd-server >/dev/null 2>&1 && dpkg-deb -x etcd-server_*.deb .) || true
+  fi
+  PATH="$folder/usr/bin:$PATH"
+  command -v etcd >/dev/null 2>&1 || echo "note: etcd is missing; tests that need it will be skipped" >&2
+}
+
 # need_language_server: what editors show in a values file is tested with the public server for YAML, of the lock
 need_language_server() {
   local folder

@@ -344,7 +344,7 @@ PLANTED: dict[Mutant, Callable[..., None]] = {
     Mutant("the first user locks the others out", "_files.py", "    if given or mode != now.st_mode:", "    if False:"): test_members_of_a_group_write_in_turns_whatever_their_umask,
     Mutant("root keeps what it makes", "_files.py", "os.fchown(made, like.st_uid, -1)", "pass"): test_root_does_not_lock_the_owner_out,
     Mutant("a mount is a busy device", "_files.py", "        if error.errno == errno.EBUSY:", "        if False:"): test_a_mount_of_a_single_file_is_refused_with_what_to_do,
-    Mutant("an open folder says that this does not matter", "_settings.py", "    if _ENVIRONMENT_ONLY in source.toml_data:", "    if False:"): test_a_mount_without_modes_is_used_only_when_who_starts_the_process_says_so,
+    Mutant("an open folder says that this does not matter", "_settings.py", "        if name in _ENVIRONMENT_ONLY:", "        if False:"): test_a_mount_without_modes_is_used_only_when_who_starts_the_process_says_so,
 }  # fmt: skip
 
 

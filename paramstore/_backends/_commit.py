@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from paramstore import _attempts, _files, _generation, _records, _yaml
 from paramstore._backends._loader import Loader, Place
+from paramstore._backends._plan import Plan, put_back
 from paramstore._backends._recovery import leftovers, recover
 from paramstore._backends._splice import splice
 from paramstore._backends._texts import Texts
@@ -29,9 +30,8 @@ from paramstore._lock import WriteLock
 from paramstore._memory import Memory, recall
 from paramstore._model import ABSENT, Change, Entry, FileChange
 from paramstore._schema import Schema
-from paramstore._state import Document, State, namespace_of
+from paramstore._state import State, namespace_of
 from paramstore._values import same
-from paramstore._yaml import YamlText
 from paramstore.errors import ConflictError, DurabilityUnknownError, InvalidFileError, WriteError
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ SETTLE_S = 1.0  # how long a writer waits for a save in progress to end
 
 class LocalWriter(Memory):
     """What one process keeps between its commits: how far it knows the journal, and parsed files."""
+
+    session_class: type[LocalSession]
 
     def __init__(self, backend: LocalBackend) -> None:
         super().__init__()
@@ -64,14 +66,20 @@ class LocalWriter(Memory):
                 raise refused(error, self.stands(last)) from error
         if not tolerant:
             self._refuse_amid_rebase(last)
-        gates = backend.path("schemas"), backend.path("params")
-        with WriteLock(gates, f"{backend.runtime}/lock", timeout_s) as lock:
+        with self.held(timeout_s) as lock:
             good = self.state
             try:
-                yield LocalSession(self, lock, self.prepare(last, tolerant))
+                yield self.session_class(self, lock, self.prepare(last, tolerant))
             finally:
                 if self.state is not None and self.state.missing():
                     self.state = good  # one that lacks what is broken is for a freeze only
+
+    @contextmanager
+    def held(self, timeout_s: float) -> Iterator[WriteLock]:
+        """Hold the store for writing."""
+        gates = self.backend.path("schemas"), self.backend.path("params")
+        with WriteLock(gates, f"{self.backend.runtime}/lock", timeout_s) as lock:
+            yield lock
 
     def _refuse_amid_rebase(self, last: State | None) -> None:
         """Raise ``WriteError`` while git replays commits in this work tree: what stands in the files now is a state
@@ -309,7 +317,7 @@ class LocalSession:
             raise refused(error, self.state.revision) from error
         return self._confirm(plans, entry)
 
-    def _entry(self, draft: Draft, plans: list[_Plan]) -> Entry:
+    def _entry(self, draft: Draft, plans: list[Plan]) -> Entry:
         entry = Entry(
             revision=self.writer.position.revision + (draft.kind not in _records.VALUELESS),
             id=os.urandom(8).hex(),
@@ -326,7 +334,7 @@ class LocalSession:
             plan.temporary = temporary_name(plan.target, entry.id)
         return entry
 
-    def _plan(self, draft: Draft) -> list[_Plan]:
+    def _plan(self, draft: Draft) -> list[Plan]:
         """Splice the changes into each file's text, in memory."""
         by_namespace: dict[str, list[Change]] = {}
         for change in draft.changes:
@@ -334,7 +342,7 @@ class LocalSession:
                 by_namespace.setdefault(change.key.partition(".")[0], []).append(change)
         return [self._plan_file(name, changes) for name, changes in by_namespace.items()]
 
-    def _plan_file(self, name: str, changes: list[Change]) -> _Plan:
+    def _plan_file(self, name: str, changes: list[Change]) -> Plan:
         backend, document = self.writer.backend, self.state.documents[name]
         file = backend.values_file(name)
         target = _files.resolve(backend.path(file))
@@ -344,9 +352,9 @@ class LocalSession:
             if content.digest != document.digest:
                 raise changed_meanwhile(file, self.state.revision)
             known = _yaml.parse(content.raw, file)
-        return _Plan(file, target, document, changes, known.raw, splice(known, changes))
+        return Plan(file, target, document, changes, known.raw, splice(known, changes))
 
-    def _apply(self, plans: list[_Plan], entry: Entry) -> None:
+    def _apply(self, plans: list[Plan], entry: Entry) -> None:
         """Steps 5 to 9: everything up to the new bytes having their names. All or none."""
         writer = self.writer
         with ExitStack() as cleanup:
@@ -373,21 +381,21 @@ class LocalSession:
                 raise
             cleanup.pop_all()
 
-    def _check_base(self, plans: list[_Plan]) -> None:
+    def _check_base(self, plans: list[Plan]) -> None:
         """Raise ``ConflictError`` when someone saved meanwhile. The exchange compares the bytes once more."""
         for plan in plans:
             seen = self.state.position.files.get(plan.file)
             if _files.identity(os.stat(plan.target)) != seen and not _files.holds(plan.target, plan.base):
                 raise changed_meanwhile(plan.file, self.state.revision)
 
-    def _swap(self, plans: list[_Plan]) -> None:
+    def _swap(self, plans: list[Plan]) -> None:
         for plan in plans:
             self._check_base([plan])
             plan.touched = True
             if not _files.swap_in(plan.temporary, plan.target, plan.base):
                 raise changed_meanwhile(plan.file, self.state.revision)
 
-    def _confirm(self, plans: list[_Plan], entry: Entry) -> tuple[State, Entry]:
+    def _confirm(self, plans: list[Plan], entry: Entry) -> tuple[State, Entry]:
         """Steps 10 and 11: on disk, told to all, and the old bytes gone."""
         unknown: OSError | None = None
         try:
@@ -406,7 +414,7 @@ class LocalSession:
             plan.discard()
         return state, entry
 
-    def _next_state(self, plans: list[_Plan], entry: Entry) -> State:
+    def _next_state(self, plans: list[Plan], entry: Entry) -> State:
         documents = dict(self.state.documents)
         files = dict(self.state.position.files)
         for plan in plans:
@@ -420,50 +428,7 @@ class LocalSession:
         return self.writer.state
 
 
-class _Plan:
-    """One file of a commit: what is there, and what shall be."""
-
-    def __init__(
-        self, file: str, target: str, document: Document, changes: list[Change], base: bytes, text: YamlText
-    ) -> None:
-        self.file = file
-        self.target = target
-        self.document = document
-        self.changes = changes
-        self.base = base
-        self.text = text
-        self.after = _files.digest(text.raw)
-        self.temporary = ""
-        self.touched = False  # the exchange was begun: the new bytes may be in place
-
-    def placed(self) -> _files.Identity | None:
-        """Return the identity of the file now in place, or ``None`` (look again) if it is not ours."""
-        with suppress(OSError):
-            content = _files.read(self.target)
-            if content is not None and content.raw == self.text.raw:
-                return content.identity
-        return None
-
-    def discard(self) -> None:
-        """Remove the temporary file when it holds our bytes or the old ones; anything else is someone's
-        save that came in between, and is kept as ``.conflict``."""
-        with suppress(OSError):
-            if _files.holds(self.temporary, self.base, self.text.raw):
-                os.unlink(self.temporary)
-            else:
-                _files.set_aside(self.temporary, ".conflict")
-
-
-def put_back(plans: list[_Plan]) -> None:
-    """Give each file its old bytes back where an exchange was begun and the new ones are in place.
-
-    Asks the files, not the program's own notes: an error or a Ctrl-C may come right after an exchange.
-    """
-    for plan in reversed(plans):
-        if plan.touched and os.path.exists(plan.target):  # else deleted by someone: not ours to put back
-            _files.complete_swap(plan.temporary)
-            if _files.holds(plan.target, plan.text.raw):
-                _files.swap_in(plan.temporary, plan.target, plan.text.raw)
+LocalWriter.session_class = LocalSession
 
 
 def cut_off(revision: int, error: OSError) -> DurabilityUnknownError:

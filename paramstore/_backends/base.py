@@ -112,3 +112,6 @@ class Backend(Protocol):
 
     def after_fork(self) -> None:
         """Forget, in a forked child, whatever only the parent may use."""
+
+    def close(self) -> None:
+        """Give back what is held: threads, connections. Whatever is asked after that opens it again."""

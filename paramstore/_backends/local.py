@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
+    from paramstore._backends._commit import LocalWriter
     from paramstore._backends.base import Session
     from paramstore._clock import Clock
     from paramstore._history import Written
@@ -236,15 +237,18 @@ class LocalBackend:
     def session(
         self, timeout_s: float, last: State | None, tolerant: bool = False
     ) -> AbstractContextManager[Session]:
-        from paramstore._backends._commit import LocalWriter
-
         if self._writer is None:
-            self._writer = LocalWriter(self)
+            self._writer = self._make_writer()
         if problem := self._why_not():
             stands = self._writer.stands(last)
             raise WriteError(f"{problem}. Nothing was written; revision {stands} stands.")
         session: AbstractContextManager[Session] = self._writer.session(timeout_s, last, tolerant)
         return session
+
+    def _make_writer(self) -> LocalWriter:
+        from paramstore._backends._commit import LocalWriter
+
+        return LocalWriter(self)
 
     def records(self) -> list[dict[str, Any]]:
         return self.journal.read(START)[0]
@@ -258,6 +262,9 @@ class LocalBackend:
         from paramstore import _attempts
 
         return _attempts.load(self.runtime)
+
+    def close(self) -> None:
+        """Nothing is held that would have to be given back."""
 
     def after_fork(self) -> None:
         self._writer = None

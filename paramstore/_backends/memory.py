@@ -150,6 +150,9 @@ class MemoryBackend:
     def written(self) -> Written:
         return replay(self._records)
 
+    def close(self) -> None:
+        """Nothing is held that would have to be given back."""
+
     def after_fork(self) -> None:
         self._mutex = threading.Lock()
         self._owner = None

@@ -22,7 +22,7 @@ CAUGHT = {
            f"{READ}        os.open(self.generation_path, os.O_RDONLY)\n"): "violation: reader get: descriptors rose",
     Mutant("memory for each reload", "_backends/local.py", READ,
            f"{READ}        self._schemas[str(position.offset)] = bytes(bytearray(b'x') * (1 << 20))\n"): "violation: reader get: memory_kb rose",
-    Mutant("the displaced file stays", "_backends/_commit.py", "                os.unlink(self.temporary)\n",
+    Mutant("the displaced file stays", "_backends/_plan.py", "                os.unlink(self.temporary)\n",
            "                pass\n"): "violation: store: files rose",
     Mutant("the journal leaves out half of a commit", "_backends/_commit.py", "            changes=draft.changes,\n",
            "            changes=draft.changes[:1],\n"): "where [['alpha.theirs', {}, ",

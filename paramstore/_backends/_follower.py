@@ -1,0 +1,150 @@
+"""Keeps a mirror in step with etcd: one process per machine does it, for all.
+
+It watches, and resumes after what it has whenever the watch ends. A watch can go deaf without an error (a stopped server, a
+lost connection, faults of old servers), so the newest entry is asked for as well, every ``check_s``; each time the cluster
+answers, ``.paramstore/heard`` says so, and readers know by it how old what they serve may be.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import random
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from paramstore import _files
+from paramstore._backends._mirror import Followed, GapError, News
+from paramstore._etcd_client import CompactedError
+from paramstore._gate import keep, unlock
+from paramstore.errors import ParamstoreError
+
+if TYPE_CHECKING:
+    from paramstore._backends._mirror import Mirror
+    from paramstore._backends._remote import Remote
+
+PAUSE_S = 0.1, 5.0  # between two tries to reach the cluster, the shortest and the longest
+DEAF_S = 0.5  # how long after an entry the watch may bring it
+
+
+class Follower:
+    """Brings ``mirror`` in step with ``remote``: ``catch_up`` at once, ``run`` as long as the process lives."""
+
+    def __init__(self, mirror: Mirror, remote: Remote, check_s: float) -> None:
+        self._mirror = mirror
+        self._remote = remote
+        self._signs = mirror.signs
+        self._check_s = check_s
+        self._watch: object = None
+        self._turn: int | None = None  # the descriptor of the lock that says who follows
+        self.stopping = threading.Event()
+        self.problem = ""  # why it is not in step
+
+    # -- one step ---------------------------------------------------------------------------------
+
+    def catch_up(self, timeout_s: float) -> Followed:
+        """Take over all that is new. Raises what ``Remote.news`` does; then the mirror is as it was."""
+        known = self._mirror.followed()
+        if known is None:
+            with self._mirror.locked():
+                known = self._mirror.checked()
+        news = self._remote.news(known or Followed(), timeout_s)
+        with self._mirror.locked():
+            known = self._mirror.followed() if known is not None else self._mirror.checked()
+            if known is None:  # made anew, from all there is
+                news = self._remote.news(Followed(), timeout_s)
+                known = self._mirror.clear()
+            now = self._mirror.take(known, news)
+        self._signs.hear()
+        return now
+
+    # -- following --------------------------------------------------------------------------------
+
+    def claim(self) -> bool:
+        """Become the one who follows on this machine, unless another does."""
+        if self._turn is not None:
+            return True
+        self._mirror.make()
+        try:
+            fd = keep(_files.open_or_create(self._signs.turn_file))
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            unlock(fd)
+            return False
+        self._turn = fd
+        return True
+
+    def start(self) -> None:
+        """Follow in a thread of this process, for as long as somebody uses the store."""
+        target = weakref.WeakMethod(self.run)
+        threading.Thread(
+            target=lambda: (run := target()) and run(), name="paramstore-follower", daemon=True
+        ).start()
+
+    def run(self) -> None:
+        """Follow until ``stop``. Errors of the cluster are waited out."""
+        threading.Thread(target=self._check, name="paramstore-check", daemon=True).start()
+        pause_s = PAUSE_S[0]
+        while not self.stopping.is_set():
+            try:
+                known = self.catch_up(self._check_s + 3.0)
+                self.problem, pause_s = "", PAUSE_S[0]
+                self._follow(known)
+            except (GapError, CompactedError):
+                continue
+            except (ParamstoreError, OSError) as error:
+                self.problem = str(error)
+            self.stopping.wait(
+                pause_s * random.uniform(0.5, 1.5)
+            )  # else all machines come back at the same moment
+            pause_s = min(2 * pause_s, PAUSE_S[1])
+
+    def _follow(self, known: Followed) -> None:
+        watch = self._watch = self._remote.follow(known.revision)
+        for revision, changes in watch:
+            news = self._remote.told(known, revision, changes)
+            if news is not None:
+                known = self._take(news)
+            if self.stopping.is_set():
+                watch.cancel()
+                return
+
+    def _take(self, news: News) -> Followed:
+        with self._mirror.locked():
+            known = self._mirror.followed()
+            if known is None:
+                raise GapError
+            now = self._mirror.take(known, news)
+        self._signs.hear()
+        return now
+
+    def _check(self) -> None:
+        """Ask for the newest entry now and then; cut a watch that should have brought it."""
+        while not self.stopping.wait(self._check_s * random.uniform(0.5, 1.0)):
+            try:
+                news = self._remote.newest(self._check_s + 1.0)
+                self._signs.hear()
+            except ParamstoreError as error:
+                self.problem = str(error)
+                continue
+            self.stopping.wait(DEAF_S)
+            known = self._mirror.followed()
+            if known is None or known.head.seq < news.seq:
+                self.cut()
+
+    def cut(self) -> None:
+        """End the watch, so that it begins anew."""
+        cancel = getattr(self._watch, "cancel", None)
+        if cancel is not None:
+            cancel()
+
+    def stop(self) -> None:
+        """End following; another process may take over."""
+        self.stopping.set()
+        self.cut()
+        if self._turn is not None:
+            fd, self._turn = self._turn, None
+            unlock(fd)

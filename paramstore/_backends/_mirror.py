@@ -1,0 +1,260 @@
+"""The directory on one machine that holds what stands in etcd: files and a journal as in any store, which readers read as such.
+
+It is a cache. Whoever follows the cluster writes it, under a lock that is held for milliseconds; nothing in it is synced,
+and what is not as it was left is made anew. ``.paramstore/followed`` says how far it came; it is written last.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from paramstore import _files, _generation, _records
+from paramstore._etcd_place import EMPTY, Head
+from paramstore._gate import keep, unlock
+from paramstore._journal import START, Position
+from paramstore.errors import JournalError
+
+if TYPE_CHECKING:
+    from paramstore._backends.etcd import EtcdBackend
+
+FORMAT = 1
+FOLDERS = ("params", "schemas")
+RESTED_S = 10.0  # the age of a file as it comes
+
+
+class GapError(Exception):
+    """Entries are missing before those that came: read the journal as a whole."""
+
+
+class Text(NamedTuple):
+    """A file of the store as etcd has it, and the revision of etcd that put it there."""
+
+    raw: bytes
+    modified: int
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What stands in etcd at ``revision`` and was not known before: the newest entry, the lines of all since (by number),
+    files with their text, and files that are no more."""
+
+    revision: int
+    head: Head
+    head_modified: int
+    lines: dict[int, bytes] = field(default_factory=dict)
+    texts: dict[str, Text] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """How far a mirror came: all that stands in etcd at ``revision`` is in it. ``position`` is the end of its journal, ``files``
+    says of each at which revision of etcd it was put there, and the sha256 of its text."""
+
+    revision: int = 0
+    head: Head = EMPTY
+    head_modified: int = 0
+    position: tuple[int, int, int, str, int] = (0, 0, 0, "", 0)
+    files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    boot: str = ""
+
+    def place(self) -> Position:
+        segment, offset, revision, crc, counted = self.position
+        return Position(segment, offset, revision, crc.encode(), counted)
+
+
+class Mirror:
+    """The mirror in the directory of ``local``. All that writes needs ``locked``."""
+
+    def __init__(self, local: EtcdBackend) -> None:
+        self._local = local
+        self._mutex = threading.Lock()
+        self.signs = local.signs
+        self._made = False
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the mirror for writing, for as short as possible."""
+        with self._mutex:
+            self.make()
+            fd = keep(_files.open_or_create(os.path.join(self._local.runtime, "mirror.lock")))
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                yield
+            finally:
+                unlock(fd)
+
+    def make(self) -> None:
+        """Make its folders where they are missing."""
+        if not self._made:
+            for name in FOLDERS:
+                _files.make_folder(self._local.path(name))
+            _files.make_runtime(self._local.runtime)
+            self._made = True
+
+    def after_fork(self) -> None:
+        self._mutex = threading.Lock()
+
+    # -- how far it came --------------------------------------------------------------------------
+
+    def followed(self) -> Followed | None:
+        """Return how far it came; ``None`` where there is none, or one that was left in the middle."""
+        if os.path.exists(self.signs.mark):
+            return None
+        try:
+            with open(self.signs.record, "rb") as file:
+                data = json.loads(file.read())
+            if data.pop("v") != FORMAT:
+                return None
+            data["head"] = Head(*data["head"])
+            data["position"] = tuple(data["position"])
+            data["files"] = {file: tuple(pair) for file, pair in data["files"].items()}
+            return Followed(**data)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return None
+
+    def checked(self) -> Followed | None:
+        """Return how far it came if it is as it was left: a power failure, or a person, may have changed it. Under the lock."""
+        known = self.followed()
+        if known is None:
+            return None
+        for file, (_, digest) in known.files.items():
+            try:
+                if _files.read_whole(self._local.path(file)).digest != digest:
+                    return None
+            except OSError:
+                return None
+        journal, place = self._local.journal, known.place()
+        try:
+            if not journal.holds(place) or (
+                known.boot != _boot() and journal.lines(START)[1].crc != place.crc
+            ):
+                return None
+            self._cut(place)
+        except (OSError, JournalError):
+            return None
+        return known
+
+    def _cut(self, place: Position) -> None:
+        """Take away what was appended after ``place`` by one who died before saying so."""
+        journal = self._local.journal
+        for segment in journal.segments():
+            if segment > place.segment:
+                os.unlink(journal.file(segment))
+            elif segment == place.segment and os.path.getsize(journal.file(segment)) > place.offset:
+                os.truncate(journal.file(segment), place.offset)
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def clear(self) -> Followed:
+        """Take all of it away, to make it anew. Readers go on with what they have until it is whole again."""
+        local = self._local
+        self._write(self.signs.mark, b"")
+        with suppress(FileNotFoundError):
+            os.unlink(self.signs.record)
+        for segment in local.journal.segments():
+            os.unlink(local.journal.file(segment))
+        for folder, end in (("params", ".yaml"), ("schemas", ".schema.json")):
+            for name in _files.names(local.path(folder), end):
+                os.unlink(f"{local.path(folder)}/{name}")
+        return Followed()
+
+    def take(self, known: Followed, news: News) -> Followed:
+        """Put what is new in place, tell readers, and return how far it came now. Raises ``GapError``; then nothing changed."""
+        lines = [news.lines[seq] for seq in range(known.head.seq + 1, news.head.seq + 1) if seq in news.lines]
+        if len(lines) != max(0, news.head.seq - known.head.seq):
+            raise GapError
+        texts = {
+            file: text for file, text in news.texts.items() if known.files.get(file, (0,))[0] < text.modified
+        }
+        gone = news.gone & known.files.keys()
+        files = {file: pair for file, pair in known.files.items() if file not in gone}
+        if len(texts) + len(gone) + len(lines) > 1:
+            self._write(self.signs.mark, b"")
+        for file, text in texts.items():
+            files[file] = text.modified, _files.digest(text.raw)
+            self._write(self._local.path(file), text.raw, rested=True)
+        for file in gone:
+            with suppress(FileNotFoundError):
+                os.unlink(self._local.path(file))
+        end = self._append(known.place(), lines)
+        head, modified = (news.head, news.head_modified) if lines else (known.head, known.head_modified)
+        crc = end.crc.decode()
+        position = end.segment, end.offset, end.revision, crc, end.counted
+        now = Followed(
+            max(known.revision, news.revision),
+            head,
+            max(modified, news.head_modified),
+            position,
+            files,
+            _boot(),
+        )
+        self._save(now)
+        with suppress(FileNotFoundError):
+            os.unlink(self.signs.mark)
+        if lines or texts or gone:
+            self._publish(end)
+        return now
+
+    def _append(self, at: Position, lines: list[bytes]) -> Position:
+        """Append lines as they are and return where the journal ends then."""
+        journal = self._local.journal
+        begin = at
+        for line in lines:
+            revision = json.loads(line)["revision"]
+            segment, offset = journal.place_after(at, len(line), revision)
+            path = journal.file(segment)
+            if offset == 0:
+                _files.make_folder(os.path.dirname(path))
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                if offset == 0:
+                    _files.share(fd, os.path.dirname(path))
+                os.pwrite(fd, line, offset)
+            finally:
+                os.close(fd)
+            at = Position(segment, offset + len(line), revision, line[-11:-3])
+        return journal.lines(begin)[1] if lines else begin
+
+    def _save(self, followed: Followed) -> None:
+        data: dict[str, Any] = {"v": FORMAT}
+        data.update((name, getattr(followed, name)) for name in Followed.__slots__)
+        self._write(self.signs.record, json.dumps(data).encode())
+
+    def _write(self, path: str, raw: bytes, rested: bool = False) -> None:
+        temporary = f"{path}.{os.getpid()}.new"
+        with open(temporary, "wb", opener=_files.closed) as file:
+            _files.share(file.fileno(), os.path.dirname(path))
+            file.write(raw)
+        if rested:  # no half of a save: readers need not wait for it to be
+            then = time.time() - RESTED_S
+            os.utime(temporary, (then, then))
+        os.replace(temporary, path)
+
+    def _publish(self, end: Position) -> None:
+        with suppress(OSError):  # readers then see the files by looking at them
+            _generation.publish(self._local.generation_path, end.revision, end.segment, end.offset)
+
+
+def _boot() -> str:
+    from paramstore._clock import SYSTEM
+
+    return SYSTEM.uptime()[0]
+
+
+def parsed(line: bytes, seq: int) -> dict[str, Any]:
+    """Return the record of a line of etcd's journal. Raises ``JournalError``."""
+    record = _records.parse(line)
+    if record is None or not line.endswith(b"\n"):
+        raise JournalError(
+            "etcd", f"entry {seq} of the journal is no entry of ours; nothing after it is taken over"
+        )
+    return record

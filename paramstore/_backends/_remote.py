@@ -1,0 +1,327 @@
+"""The cluster as a store sees it: what is new in it, who holds it for writing, and a commit as one of its transactions."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from paramstore._backends._mirror import Followed, News, Text, parsed
+from paramstore._etcd_client import Answer, Client, Guard, KeyValue, Range
+from paramstore._etcd_place import EMPTY, STORE, Credentials, Head, Place
+from paramstore._state import namespace_of
+from paramstore.errors import (
+    ConflictError,
+    DurabilityUnknownError,
+    JournalError,
+    LockLostError,
+    LockTimeoutError,
+    ParamstoreError,
+    StoreNotFoundError,
+    UnreachableError,
+)
+
+LEASE_S = 10  # how long a holder that died, or cannot reach the cluster, keeps others waiting
+PAGE = 500  # entries read at a time
+ANSWER_S = 5.0  # how long the cluster has to answer
+
+
+@dataclass
+class Hold:
+    """Who holds the store for writing: the key that stands while it does."""
+
+    key: bytes
+
+
+class Remote:
+    """One process's side of the cluster at ``place``."""
+
+    def __init__(self, place: Place, credentials: Credentials) -> None:
+        self.place = place
+        self._credentials = credentials
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Begin anew: a child has no connection, no lease and no thread of its parent's."""
+        self.client = Client(self._credentials)
+        self._lease = 0
+        self._renewed = 0.0
+        self._keeper: _Keeper | None = None
+
+    # -- what is new ------------------------------------------------------------------------------
+
+    def news(self, known: Followed, timeout_s: float = ANSWER_S) -> News:
+        """Return what stands in the cluster and is not known yet.
+
+        Raises ``UnreachableError``, ``StoreNotFoundError`` where there is no store, and ``JournalError``.
+        """
+        place, since = self.place, known.revision + 1
+        ranges = [Range(place.head), *(Range(*place.below(kind), since) for kind in ("values", "schemas"))]
+        revision, (head, *kinds) = self.client.read(ranges, timeout_s)
+        files = known.files
+        counts = [sum(file.startswith(folder) for file in files) for folder in ("params/", "schemas/")]
+        new = [sum(_file(place, kv.key) not in files for kv in answer.found) for answer in kinds]
+        if [answer.total for answer in kinds] != [a + b for a, b in zip(counts, new, strict=True)]:
+            ranges = [Range(*place.below(kind)) for kind in ("values", "schemas")]
+            revision, kinds = self.client.read(
+                ranges, timeout_s, revision
+            )  # something was removed: look at all that is left
+            there = {_file(place, kv.key) for answer in kinds for kv in answer.found}
+            gone = frozenset(files.keys() - there)
+        else:
+            gone = frozenset()
+        if known.revision == 0 and not head.found and not any(answer.found for answer in kinds):
+            raise StoreNotFoundError(
+                f"There is no store at {place.url}. `paramstore copy DIRECTORY {place.url}` puts one there."
+            )
+        texts = _texts(place, (kv for answer in kinds for kv in answer.found))
+        return self._with_lines(known, head, revision, texts, gone, timeout_s)
+
+    def _with_lines(
+        self, known: Followed, head: Answer, revision: int, texts: dict[str, Text], gone: frozenset[str], timeout_s: float
+    ) -> News:  # fmt: skip
+        now, modified = self._head(head)
+        lines: dict[int, bytes] = {}
+        if now.seq > known.head.seq:
+            homes = {namespace_of(file) for file in {*known.files, *texts}} | {STORE}
+            starts = [
+                (self.place.entry(home, known.head.seq + 1), self.place.below("journal", home)[1])
+                for home in homes
+            ]
+            lines = self._lines(starts, revision, timeout_s)
+            if len(lines) < now.seq - known.head.seq:  # of a namespace that is no more
+                lines = self._lines([self.place.below("journal")], revision, timeout_s)
+        elif now.seq < known.head.seq or (now.seq == known.head.seq and now.id != known.head.id):
+            raise JournalError(self.place.url, "it holds another history than this machine followed")
+        return News(revision, now, modified, lines, texts, gone)
+
+    def _head(self, answer: Answer) -> tuple[Head, int]:
+        if not answer.found:
+            return EMPTY, 0
+        try:
+            return Head.decoded(answer.found[0].value), answer.found[0].modified
+        except ValueError as error:
+            raise JournalError(f"{self.place.url}/head", f"{error}; nothing is taken over") from None
+
+    def _lines(self, ranges: list[tuple[bytes, bytes]], revision: int, timeout_s: float) -> dict[int, bytes]:
+        """Return the lines in these ranges of the journal by number, each as it stands under all its homes."""
+        entries: dict[int, dict[str, bytes]] = {}
+        while ranges:
+            now, ranges = ranges[:100], ranges[100:]
+            asked = [Range(start, end, limit=PAGE) for start, end in now]
+            for (_, end), answer in zip(now, self.client.read(asked, timeout_s, revision)[1], strict=True):
+                for kv in answer.found:
+                    _, home, number = self.place.told(kv.key)
+                    entries.setdefault(int(number, 16), {})[home] = kv.value
+                if answer.more:
+                    ranges.append((answer.found[-1].key + b"\0", end))
+        return {seq: _agreed(seq, found) for seq, found in entries.items()}
+
+    def newest(self, timeout_s: float) -> Head:
+        """Return what the cluster says was committed last."""
+        _, (head,) = self.client.read([Range(self.place.head)], timeout_s)
+        return self._head(head)[0]
+
+    def follow(self, revision: int) -> Any:
+        """Return all changes after ``revision`` of etcd, as ``Watch`` gives them."""
+        return self.client.watch(*self.place.below(), revision + 1)
+
+    def told(self, known: Followed, revision: int, changes: list[KeyValue]) -> News | None:
+        """Return what the changes of one revision of etcd come to, ``None`` if they are none of the store's own."""
+        place = self.place
+        head, modified = known.head, known.head_modified
+        lines: dict[int, dict[str, bytes]] = {}
+        texts: dict[str, Text] = {}
+        gone: set[str] = set()
+        for kv in changes:
+            file = _file(place, kv.key)
+            if kv.key == place.head and kv.modified:
+                head, modified = self._head(Answer([kv], 1, False))
+            elif file and kv.modified:
+                texts[file] = Text(kv.value, kv.modified)
+            elif file:
+                gone.add(file)
+            elif kv.modified and (parts := place.told(kv.key))[:1] == ("journal",):
+                lines.setdefault(int(parts[2], 16), {})[parts[1]] = kv.value
+        if not (texts or gone or lines):
+            return None
+        agreed = {seq: _agreed(seq, found) for seq, found in lines.items()}
+        return News(revision, head, modified, agreed, texts, frozenset(gone))
+
+    # -- holding it -------------------------------------------------------------------------------
+
+    @contextmanager
+    def held(self, timeout_s: float) -> Iterator[Hold]:
+        """Hold the store for writing. Raises ``LockTimeoutError`` and ``UnreachableError``."""
+        deadline = time.monotonic() + timeout_s
+        hold = Hold(self._locked(timeout_s, deadline))
+        keeper = self._keeper = self._keeper or _Keeper(self)
+        keeper.lease = self._lease
+        try:
+            yield hold
+        finally:
+            keeper.lease = 0
+            if hold.key:
+                self._unlock(hold.key)
+
+    def _locked(self, timeout_s: float, deadline: float) -> bytes:
+        lease = self._leased(min(timeout_s, ANSWER_S))
+        try:
+            return self.client.lock(self.place.lock, lease, max(0.001, deadline - time.monotonic()))
+        except UnreachableError as error:
+            self._lease = 0  # whatever stands in line for us goes with it
+            with suppress(ParamstoreError):
+                self.client.revoke(lease, 1.0)
+            if time.monotonic() < deadline:
+                raise
+            raise LockTimeoutError(
+                f"Could not lock the store within {timeout_s:g} s: someone else holds {self.place.url}, or it does not answer "
+                f"({error}). Nothing was written; try again, or give a longer timeout_s."
+            ) from None
+        except BaseException:
+            self._lease = 0
+            raise
+
+    def _leased(self, timeout_s: float) -> int:
+        """Return a lease with most of its time to go."""
+        age = time.monotonic() - self._renewed
+        if (
+            self._lease
+            and age > LEASE_S / 3
+            and (age > LEASE_S or self.client.keep_alive(self._lease, timeout_s) <= 0)
+        ):
+            self._lease = 0
+        if not self._lease:
+            self._lease = self.client.grant(LEASE_S, timeout_s)
+        if age > LEASE_S / 3 or not self._renewed:
+            self._renewed = time.monotonic()
+        return self._lease
+
+    def renew(self, lease: int) -> None:
+        if lease == self._lease and self.client.keep_alive(lease, LEASE_S / 3) > 0:
+            self._renewed = time.monotonic()
+
+    def _unlock(self, key: bytes) -> None:
+        try:
+            self.client.write([], [], [key], [], 1.0)
+        except ParamstoreError:
+            self._lease = 0  # it ends by itself
+
+    # -- committing -------------------------------------------------------------------------------
+
+    def commit(
+        self, hold: Hold, known: Followed, revision: int, entry_id: str, line: bytes, homes: list[str],
+        texts: Mapping[str, bytes], keep: bool = False, timeout_s: float = ANSWER_S,
+    ) -> News:  # fmt: skip
+        """Do a commit: the entry and the files' texts, if nothing was changed since ``known``, and let go of the store
+        (unless ``keep``).
+
+        Raises ``ConflictError``, ``LockLostError`` and ``WriteError``; then nothing was written. Raises
+        ``DurabilityUnknownError`` when the cluster did not say whether it was.
+        """
+        place, seq = self.place, known.head.seq + 1
+        head = Head(seq, revision, entry_id)
+        puts = [(place.head, head.encoded())]
+        puts += [(place.values(namespace_of(file)), raw) for file, raw in texts.items()]
+        puts += [(place.entry(home, seq), line) for home in homes]
+        guards = [Guard(place.head, known.head_modified), Guard(hold.key, exists=True)]
+        guards += [Guard(place.values(namespace_of(file)), known.files[file][0]) for file in texts]
+        for kind in ("values", "schemas"):
+            start, end = place.below(kind)
+            guards.append(Guard(start, known.revision + 1, end))
+        mine = place.entry(homes[0], seq)
+        try:
+            done, at, seen = self.client.write(
+                guards, puts, [] if keep else [hold.key], [mine, hold.key], timeout_s
+            )
+        except UnreachableError as error:
+            at, seen = self._settle(mine, entry_id, error)
+            done = True
+        standing = {kv.key: kv for kv in seen}
+        if not done:
+            if (
+                mine in standing and _id(standing[mine].value) == entry_id
+            ):  # an answer was lost, and the second try came late
+                at = standing[mine].modified
+            elif hold.key not in standing:
+                hold.key = b""
+                raise LockLostError(
+                    f"The hold on {place.url} ended during the transaction: the lease of {LEASE_S} s could not be renewed. "
+                    f"Nothing was written; revision {known.head.revision} stands. Run the transaction again."
+                )
+            else:
+                raise ConflictError(
+                    f"{place.url} was changed by someone else during the commit; their change stands. Nothing was written by "
+                    f"this transaction; revision {known.head.revision} stands."
+                )
+        if not keep:
+            hold.key = b""
+        return News(at, head, at, {seq: line}, {file: Text(raw, at) for file, raw in texts.items()})
+
+    def _settle(self, mine: bytes, entry_id: str, error: UnreachableError) -> tuple[int, list[KeyValue]]:
+        """Find out whether a commit took place to which the cluster did not answer."""
+        self._lease = 0
+        with suppress(ParamstoreError):
+            _, (answer,) = self.client.read([Range(mine)], 2.0)
+            if answer.found and _id(answer.found[0].value) == entry_id:
+                return answer.found[0].modified, []
+        raise DurabilityUnknownError(
+            f"{error}: nobody knows yet whether the commit was written. Do not retry; when it answers again, `paramstore history` "
+            f"tells (entry {entry_id}).",
+            applied=False,
+        ) from None
+
+
+class _Keeper:
+    """Renews the lease while a transaction takes long. One thread for a process."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = weakref.ref(remote)
+        self.lease = 0  # of the transaction that is open
+        threading.Thread(target=self._run, name="paramstore-lease", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            lease = self.lease
+            time.sleep(LEASE_S / 3)
+            remote = self._remote()
+            if remote is None:
+                return
+            if lease and lease == self.lease:
+                with suppress(ParamstoreError):
+                    remote.renew(lease)
+            del remote
+
+
+def _file(place: Place, key: bytes) -> str:
+    """Return the file of the store that a key stands for, or nothing."""
+    kind, *rest = place.told(key) or ("",)
+    if len(rest) != 1:
+        return ""
+    return {"values": f"params/{rest[0]}.yaml", "schemas": f"schemas/{rest[0]}.schema.json"}.get(kind, "")
+
+
+def _texts(place: Place, found: Any) -> dict[str, Text]:
+    return {file: Text(kv.value, kv.modified) for kv in found if (file := _file(place, kv.key))}
+
+
+def _agreed(seq: int, found: Mapping[str, bytes]) -> bytes:
+    """Return the line of an entry if it stands the same under every namespace that it touches."""
+    lines = set(found.values())
+    line = lines.pop()
+    record = parsed(line, seq)
+    lacking = {namespace_of(file) for file in record["files"]} - found.keys()
+    if lines or lacking:
+        raise JournalError(
+            "etcd",
+            f"entry {seq} of the journal does not stand under all that it touches: somebody wrote it who may not",
+        )
+    return line
+
+
+def _id(line: bytes) -> str:
+    return str(parsed(line, 0)["id"])

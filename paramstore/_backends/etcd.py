@@ -1,0 +1,215 @@
+"""Values in etcd, for many machines: a local store that is a mirror of the cluster, and whose commits take place there.
+
+Reads, the past and all judging are those of ``local``, on the mirror. What differs: the mirror must be kept in step
+(``_follower``), and a commit is one transaction of etcd (``_etcd_commit``). Where an agent keeps it in step, a reader imports
+neither of them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from paramstore._backends._followed import Signs
+from paramstore._backends.local import LocalBackend
+from paramstore._clock import SYSTEM, utc_text
+from paramstore._etcd_place import Credentials, parse
+from paramstore._options import Options
+from paramstore._state import State
+from paramstore.errors import InvalidFileError, SettingsError, UnreachableError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from paramstore._backends._etcd_commit import EtcdWriter
+    from paramstore._backends._follower import Follower
+    from paramstore._backends._mirror import Mirror
+    from paramstore._backends._remote import Remote
+    from paramstore._clock import Clock
+    from paramstore._etcd_place import Place
+
+SHARED = "/var/lib/paramstore"  # of an agent that serves all users of a machine
+ANSWER_S = 5.0  # how long the cluster, or whoever follows it here, has to answer
+ALONE_S = 1.0  # how often a process looks whether anyone follows the cluster on its machine
+STALE_CHECKS = 3  # so many checks without an answer, and what is served is called stale
+
+
+class EtcdBackend(LocalBackend):
+    """The store at ``place``, mirrored in the directory ``root``; see ``base.Backend`` for what each method promises.
+
+    ``check_s``: seconds between two questions for the newest entry, besides the watch.
+    """
+
+    def __init__(
+        self, place: Place, credentials: Credentials, root: str, options: Options, clock: Clock = SYSTEM, check_s: float = 2.0
+    ) -> None:  # fmt: skip
+        super().__init__(root, options, clock)
+        self.place = place
+        self.credentials = credentials
+        self.check_s = check_s
+        self.signs = Signs(self.runtime)
+        self._parts: tuple[Remote, Mirror, Follower] | None = None
+        self._prepared = False
+        self._looked = 0.0
+
+    # -- the mirror -------------------------------------------------------------------------------
+
+    def _following(self) -> tuple[Remote, Mirror, Follower]:
+        """Return what follows and writes, which readers beside an agent never need."""
+        if self._parts is None:
+            from paramstore._backends._follower import Follower
+            from paramstore._backends._mirror import Mirror
+            from paramstore._backends._remote import Remote
+
+            remote, mirror = Remote(self.place, self.credentials), Mirror(self)
+            self._parts = remote, mirror, Follower(mirror, remote, self.check_s)
+        return self._parts
+
+    @property
+    def remote(self) -> Remote:
+        return self._following()[0]
+
+    @property
+    def mirror(self) -> Mirror:
+        return self._following()[1]
+
+    @property
+    def follower(self) -> Follower:
+        return self._following()[2]
+
+    def prepare(self) -> None:
+        """See that there is a mirror, and somebody who keeps it in step: an agent, another process, or else this one.
+
+        Raises ``UnreachableError`` and ``StoreNotFoundError`` when there is none and it cannot be made.
+        """
+        if self._prepared:
+            return
+        if self.signs.is_followed() or not self.follower.claim():
+            self._wait_for_mirror()
+        else:
+            try:
+                self.follower.catch_up(ANSWER_S)
+            except UnreachableError:
+                if self.signs.seen() is None:
+                    self.follower.stop()
+                    raise
+            except BaseException:
+                self.follower.stop()
+                raise
+            self.follower.start()
+        self._prepared = True
+
+    def _wait_for_mirror(self) -> None:
+        deadline = time.monotonic() + ANSWER_S
+        while self.signs.seen() is None:
+            if time.monotonic() > deadline:
+                raise UnreachableError(
+                    f"Another process keeps the mirror of {self.place.url} in {self.root}, and it is not whole after "
+                    f"{ANSWER_S:g} s: see what that process says"
+                )
+            time.sleep(0.01)
+
+    def _take_over(self) -> None:
+        """Follow the cluster, should whoever did it on this machine be gone."""
+        now = time.monotonic()
+        if now - self._looked > ALONE_S:
+            self._looked = now
+            if not self.signs.is_followed() and self.follower.claim():
+                self.follower.start()
+
+    def stale(self) -> str:
+        """Return why what is served may be old, or nothing."""
+        age = self.signs.age_s()
+        if age is not None and age <= STALE_CHECKS * self.check_s:
+            return ""
+        since = "" if age is None else f" since {utc_text(SYSTEM.now() - age)[:19]}Z"
+        return f"{self.place.url} has not answered{since}: what is served may be old, and writes are refused"
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def signal(self) -> object:
+        self.prepare()
+        return super().signal()
+
+    def load(self, last: State | None, files: bool = False) -> State:
+        self.prepare()
+        return super().load(last, files)
+
+    def _load_files(self, last: State | None) -> State:
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            seen = self.signs.seen()
+            if seen is not None:
+                state = super()._load_files(last)
+                if self.signs.seen() == seen:  # nothing was taken over meanwhile
+                    break
+            if time.monotonic() > deadline:
+                if last is not None:
+                    return last
+                raise InvalidFileError(
+                    self.root, "the mirror of the cluster is not whole, and nobody makes it so"
+                )
+            time.sleep(0.001)
+        problem = self.stale()
+        if not problem:
+            return state
+        return State(
+            state.revision, state.documents, state.position, {**state.problems, self.place.url: problem}
+        )
+
+    def poll(self, last: State) -> bool:
+        self._take_over()
+        return (self.place.url in last.problems) != bool(self.stale()) or super().poll(last)
+
+    # -- the rest of the protocol -----------------------------------------------------------------
+
+    def _make_writer(self) -> EtcdWriter:
+        from paramstore._backends._etcd_commit import EtcdWriter
+
+        return EtcdWriter(self)
+
+    def after_fork(self) -> None:
+        super().after_fork()
+        self._parts = None
+        self._prepared = False
+
+    def close(self) -> None:
+        """Stop following, and leave the cluster."""
+        if self._parts is not None:
+            self.follower.stop()
+            self.remote.client.close()
+        self._prepared = False
+
+
+def open_backend(options: Options, environ: Mapping[str, str], clock: Clock = SYSTEM) -> EtcdBackend:
+    """Return the backend that the settings name. Raises ``SettingsError``."""
+    place = parse(options.backend or "")
+    options.journal = Options().journal  # that setting is of files; a mirror's is always the same
+    password = options.etcd_password
+    if options.etcd_password_file is not None:
+        try:
+            with open(os.path.expanduser(options.etcd_password_file), encoding="utf-8") as file:
+                password = file.read().rstrip("\r\n")
+        except (OSError, UnicodeError) as error:
+            raise SettingsError(f"PARAMSTORE_ETCD_PASSWORD_FILE: {error}. Nothing was opened.") from None
+    credentials = Credentials(
+        place.endpoints, options.etcd_ca, options.etcd_cert, options.etcd_key, options.etcd_user, password
+    )
+    root = mirror_folder(place, options.mirror, environ)
+    return EtcdBackend(place, credentials, root, options, clock, options.etcd_check_s)
+
+
+def mirror_folder(place: Place, given: str | None, environ: Mapping[str, str]) -> str:
+    """Return the directory of this machine's mirror: as given, else that of a system-wide agent if there is one, else one of
+    this user."""
+    if given:
+        return os.path.abspath(os.path.expanduser(given))
+    name = place.name
+    shared = os.path.join(SHARED, name)
+    if os.path.isdir(shared):
+        return shared
+    cache = environ.get("XDG_CACHE_HOME") or os.path.join(
+        environ.get("HOME") or os.path.expanduser("~"), ".cache"
+    )
+    return os.path.join(cache, "paramstore", name)

@@ -1,0 +1,159 @@
+"""Where a store is in etcd: its address, and the names of its keys. Pure.
+
+``etcd://host1:2379,host2:2379/prefix`` names the cluster and the prefix. Below it stand::
+
+    head                     what stands: {"seq": …, "revision": …, "id": …} of the last entry; every commit changes it
+    values/<namespace>       the text of params/<namespace>.yaml
+    schemas/<namespace>      the text of schemas/<namespace>.schema.json
+    journal/<home>/<seq>     an entry's line, under each namespace that it touches; ``seq`` is 16 hex digits
+    lock/…                   who holds the store for writing, each with a lease
+
+An entry stands under every namespace that it touches, so that nobody can record a change to one that they may not write.
+What touches none (a freeze) has the home ``_store``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+from paramstore.errors import SettingsError
+
+SCHEME = "etcd://"
+PORT = 2379
+STORE = "_store"  # no namespace is named so: they begin with a letter
+
+
+class Place(NamedTuple):
+    """The parsed address: ``endpoints`` are ``host:port``, ``prefix`` begins and ends with ``/``."""
+
+    endpoints: tuple[str, ...]
+    prefix: str
+
+    @property
+    def url(self) -> str:
+        return f"{SCHEME}{','.join(self.endpoints)}{self.prefix.rstrip('/')}"
+
+    @property
+    def name(self) -> str:
+        """A name for files: the prefix, and which cluster, in whatever order its members are named."""
+        cluster = hashlib.sha256(",".join(sorted(self.endpoints)).encode()).hexdigest()[:8]
+        return f"{self.prefix.strip('/').replace('/', '-')}-{cluster}"
+
+    # -- keys -------------------------------------------------------------------------------------
+
+    def key(self, *parts: str) -> bytes:
+        return (self.prefix + "/".join(parts)).encode()
+
+    @property
+    def head(self) -> bytes:
+        return self.key("head")
+
+    @property
+    def lock(self) -> bytes:
+        return self.key("lock")
+
+    def values(self, namespace: str) -> bytes:
+        return self.key("values", namespace)
+
+    def schema(self, namespace: str) -> bytes:
+        return self.key("schemas", namespace)
+
+    def entry(self, home: str, seq: int) -> bytes:
+        return self.key("journal", home, f"{seq:016x}")
+
+    def below(self, *parts: str) -> tuple[bytes, bytes]:
+        """Return first and end of the range of all keys below ``parts``."""
+        start = self.key(*parts, "")
+        return start, end_of(start)
+
+    def told(self, key: bytes) -> tuple[str, ...]:
+        """Return the parts of a key below the prefix; ``()`` for one that is not below it."""
+        text = key.decode("utf-8", "replace")
+        return tuple(text.removeprefix(self.prefix).split("/")) if text.startswith(self.prefix) else ()
+
+
+class Credentials(NamedTuple):
+    """How to reach a cluster. ``endpoints`` are ``host:port``; with ``ca`` or ``cert`` (files) by TLS; with ``user`` by
+    password."""
+
+    endpoints: tuple[str, ...]
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    user: str | None = None
+    password: str | None = None
+
+
+class Head(NamedTuple):
+    """What the key ``head`` says: the number of the last entry, the revision that stands, and the entry's id."""
+
+    seq: int
+    revision: int
+    id: str
+
+    def encoded(self) -> bytes:
+        import json
+
+        return json.dumps({"v": 1, **self._asdict()}, separators=(",", ":")).encode()
+
+    @classmethod
+    def decoded(cls, raw: bytes) -> Head:
+        """Raises ``ValueError`` for what no writer of ours wrote."""
+        import json
+
+        data = json.loads(raw)
+        if not isinstance(data, dict) or data.get("v") != 1:
+            raise ValueError("its format is not that of this version of paramstore")
+        found = cls(data.get("seq"), data.get("revision"), data.get("id"))  # type: ignore[arg-type]
+        if type(found.seq) is not int or type(found.revision) is not int or type(found.id) is not str:
+            raise ValueError("it names no entry")
+        return found
+
+
+EMPTY = Head(-1, -1, "")
+
+
+def end_of(prefix: bytes) -> bytes:
+    """Return the first key after all that begin with ``prefix``."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def parse(url: str) -> Place:
+    """Return the address that ``url`` names. Raises ``SettingsError``."""
+    rest = url.removeprefix(SCHEME)
+    hosts, slash, prefix = rest.partition("/")
+    names = [name.strip() for name in hosts.split(",")]
+    plain = prefix.strip("/")
+    if not url.startswith(SCHEME) or not all(names) or not slash or not plain:
+        raise SettingsError(
+            f"PARAMSTORE_BACKEND = {url!r}: write it as etcd://host1:2379,host2:2379/prefix. Nothing was opened."
+        )
+    if (
+        any(part in ("", ".", "..") for part in plain.split("/"))
+        or not plain.isascii()
+        or not plain.isprintable()
+    ):
+        raise SettingsError(
+            f"PARAMSTORE_BACKEND = {url!r}: {prefix!r} is no prefix of keys. Nothing was opened."
+        )
+    return Place(tuple(_with_port(name, url) for name in names), f"/{plain}/")
+
+
+def _with_port(name: str, url: str) -> str:
+    host, colon, port = name.rpartition(":")
+    if not colon or name.endswith("]"):  # a bare host, or an IPv6 address in brackets
+        return f"{name}:{PORT}"
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise SettingsError(f"PARAMSTORE_BACKEND = {url!r}: {name!r} is no host:port. Nothing was opened.")
+    return name
+
+
+def homes(entry: Any, known: Any) -> list[str]:
+    """Return the namespaces under which an entry stands, given those that there are."""
+    keys = [change.key for change in entry.changes] + [file.removeprefix("params/") for file in entry.files]
+    details = entry.details
+    for items in (details.get("violations"), details.get("baselines")):
+        keys += [str(item.get("key", "")) for item in items or () if isinstance(item, dict)]
+    found = {key.partition(".")[0] for key in keys} & set(known)
+    return sorted(found) or [STORE]

@@ -1,0 +1,29 @@
+"""One real etcd server for the tests of a process; each test has a prefix of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from etcd_servers import BINARY, Cluster, Shop
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if BINARY is None:
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason="etcd is not installed (Debian: etcd-server)"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    with Cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def shop(cluster: Cluster, tmp_path: Path) -> Iterator[Shop]:
+    made = Shop(cluster, tmp_path)
+    yield made
+    made.close()
