@@ -29,7 +29,11 @@ from paramstore.errors import DocumentError, ParamstoreError, UnknownRevisionErr
 Verdict = Literal["good", "bad", "skip"]
 SKIP, LAST_BAD = 125, 127  # exit statuses, as `git bisect run` takes them
 RESTED_S = 10.0  # how old the files are made, so that no reader waits for a save to end
-OURS = ("PARAMSTORE_JOURNAL", "PARAMSTORE_READ_COUNTS")  # would lead the command into the real store's files
+OURS = (
+    "PARAMSTORE_BACKEND",
+    "PARAMSTORE_JOURNAL",
+    "PARAMSTORE_READ_COUNTS",
+)  # would lead the command into the real store's files
 
 
 @dataclass(frozen=True, slots=True)

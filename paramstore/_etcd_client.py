@@ -14,13 +14,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read at the import: it writes to stderr what our errors say
+
 import grpc
 
 from paramstore._etcd_messages import MESSAGES
 from paramstore._etcd_place import Credentials
-from paramstore.errors import ParamstoreError, UnreachableError, WriteError
+from paramstore.errors import ParamstoreError, SettingsError, UnreachableError, WriteError
 
 TRY_S = 2.0  # how long one endpoint has to answer while there are others
+REACH_S = 5.0  # how long nobody may answer before a call that could wait longer gives up
 MOST_BYTES = 1_572_864 - 4096  # etcd's limit of a request, less what it adds itself
 MOST_OPERATIONS = 128  # of one transaction, etcd's limit
 _PAUSE_S = 0.05, 0.5  # between two tries, the shortest and the longest
@@ -30,7 +33,7 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_permit_without_calls", 0),  # etcd ends connections on which idle clients ask
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -43,6 +46,7 @@ _METHODS = {
     "Txn": ("/etcdserverpb.KV/Txn", "TxnResponse"),
     "Compact": ("/etcdserverpb.KV/Compact", "CompactionResponse"),
     "LeaseGrant": ("/etcdserverpb.Lease/LeaseGrant", "LeaseGrantResponse"),
+    "LeaseKeepAlive": ("/etcdserverpb.Lease/LeaseKeepAlive", "LeaseKeepAliveResponse"),
     "LeaseRevoke": ("/etcdserverpb.Lease/LeaseRevoke", "LeaseRevokeResponse"),
     "Lock": ("/v3lockpb.Lock/Lock", "LockResponse"),
     "Unlock": ("/v3lockpb.Lock/Unlock", "UnlockResponse"),
@@ -58,7 +62,15 @@ _METHODS = {
     "RoleGrantPermission": ("/etcdserverpb.Auth/RoleGrantPermission", "AuthResponse"),
     "RoleRevokePermission": ("/etcdserverpb.Auth/RoleRevokePermission", "AuthResponse"),
 }
-_WATCH, _KEEP_ALIVE = "/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"
+_WATCH = "/etcdserverpb.Watch/Watch"
+_CAUSES = (  # what grpc says of a connection that did not come about, and what it comes from
+    (("CERTIFICATE_VERIFY_FAILED",), "its certificate is not signed by the authority in PARAMSTORE_ETCD_CA"),
+    (("Hostname Verification", "not in peer certificate"), "its certificate does not name the host that was asked"),
+    (("Unwrap failed", "ALERT", "CERTIFICATE_REQUIRED"), "it does not accept the certificate in PARAMSTORE_ETCD_CERT"),
+    (("security handshaker",), "PARAMSTORE_ETCD_CA, _CERT and _KEY hold no certificates, or such as do not belong together"),
+)  # fmt: skip
+ASK = "Ask for a role that may do this"  # whoever knows what was asked says which
+_NO_LOGIN = "authentication failed", "user name is empty"
 
 
 class CompactedError(ParamstoreError):
@@ -125,11 +137,13 @@ class Client:
         Raises ``UnreachableError`` when none did, ``DeniedError``, ``CompactedError``, and ``WriteError`` for what
         the cluster refuses.
         """
-        deadline = time.monotonic() + timeout_s
+        begun = silent = time.monotonic()  # since when nobody answered
+        deadline = begun + timeout_s
         pause_s = _PAUSE_S[0]
-        tried = 0
+        tried, why = 0, ""
         while True:
-            left = max(0.001, deadline - time.monotonic())
+            began = time.monotonic()
+            left = max(0.001, deadline - began)
             channel = self._open()
             try:
                 return self._once(channel, method, request, min(left, try_s))
@@ -143,22 +157,31 @@ class Client:
                     self._token = ""
                 else:
                     self._leave(channel)
+                if not why or error.code() != grpc.StatusCode.DEADLINE_EXCEEDED:
+                    why = again  # that the time for the last try was short says nothing
             tried += 1
-            left = deadline - time.monotonic()
+            now = time.monotonic()
+            if now - began > TRY_S:  # somebody had taken the call, as one that waits for a lock
+                silent = now
+            left = min(deadline, silent + REACH_S) - now
             if left <= 0:
-                raise self._unreachable(again, timeout_s)
+                raise self._unreachable(why, now - begun)
             if tried % len(self._endpoints) == 0:
                 time.sleep(min(left, pause_s * random.uniform(0.5, 1.5)))
                 pause_s = min(2 * pause_s, _PAUSE_S[1])
 
     def _once(self, channel: Any, method: str, request: Any, timeout_s: float) -> Any:
         path, answer = _METHODS[method]
-        made = channel.unary_unary(
+        streams = method == "LeaseKeepAlive"
+        made = (channel.stream_stream if streams else channel.unary_unary)(
             path,
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=MESSAGES[answer].FromString,
         )
-        return made(request, timeout=timeout_s, metadata=self._metadata(channel, method, timeout_s))
+        metadata = self._metadata(channel, method, timeout_s)
+        if streams:
+            return next(made(iter([request]), timeout=timeout_s, metadata=metadata), MESSAGES[answer]())
+        return made(request, timeout=timeout_s, metadata=metadata)
 
     def _metadata(self, channel: Any, method: str, timeout_s: float) -> list[tuple[str, str]]:
         given = self.credentials
@@ -166,7 +189,12 @@ class Client:
             return [_LEADER]
         if not self._token:
             request = MESSAGES["AuthenticateRequest"](name=given.user, password=given.password or "")
-            self._token = self._once(channel, "Authenticate", request, timeout_s).token
+            try:
+                self._token = self._once(channel, "Authenticate", request, timeout_s).token
+            except grpc.RpcError as error:
+                if "authentication is not enabled" not in (error.details() or ""):
+                    raise
+                return [_LEADER]  # users are given their names before it is switched on
         return [_LEADER, ("token", self._token)]
 
     @property
@@ -196,7 +224,8 @@ class Client:
 
     def _unreachable(self, why: str, timeout_s: float) -> UnreachableError:
         everyone = ", ".join(self.credentials.endpoints)
-        return UnreachableError(f"etcd at {everyone} did not answer within {timeout_s:g} s ({why})")
+        cause = _cause(why, self.credentials)
+        return UnreachableError(f"etcd at {everyone} did not answer within {timeout_s:g} s{cause} ({why})")
 
     # -- reading and writing ----------------------------------------------------------------------
 
@@ -249,21 +278,9 @@ class Client:
 
     def keep_alive(self, lease: int, timeout_s: float) -> int:
         """Renew a lease; return how many seconds it has from now on, 0 or less if it has ended."""
-        channel = self._open()
-        try:
-            stream = channel.stream_stream(
-                _KEEP_ALIVE,
-                request_serializer=lambda message: message.SerializeToString(),
-                response_deserializer=MESSAGES["LeaseKeepAliveResponse"].FromString,
-            )
-            request = MESSAGES["LeaseKeepAliveRequest"](ID=lease)
-            metadata = self._metadata(channel, "LeaseKeepAlive", timeout_s)
-            for answer in stream(iter([request]), timeout=timeout_s, metadata=metadata):
-                ttl: int = answer.TTL
-                return ttl
-        except grpc.RpcError as error:
-            raise self._unreachable(_judged(error, self.endpoint), timeout_s) from error
-        return 0
+        answer = self.call("LeaseKeepAlive", MESSAGES["LeaseKeepAliveRequest"](ID=lease), timeout_s)
+        ttl: int = answer.TTL
+        return ttl
 
     def lock(self, name: bytes, lease: int, timeout_s: float) -> bytes:
         """Wait for the lock ``name`` and return the key that stands while it is held."""
@@ -299,7 +316,14 @@ class Watch:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=MESSAGES["WatchResponse"].FromString,
         )
-        metadata = client._metadata(self._channel, "Watch", TRY_S)
+        try:
+            metadata = client._metadata(self._channel, "Watch", TRY_S)  # which may have to log in
+        except grpc.RpcError as error:
+            why = _judged(error, client.endpoint)
+            client._leave(self._channel)
+            raise UnreachableError(
+                f"etcd at {client.endpoint}: the watch could not be opened ({why})"
+            ) from None
         self._call = opened(self._requests(create), metadata=metadata)
 
     def _requests(self, create: Any) -> Iterator[Any]:
@@ -382,6 +406,8 @@ def _check_size(request: Any) -> None:
 def _channel(endpoint: str, given: Credentials) -> Any:
     if given.ca is None and given.cert is None:
         return grpc.insecure_channel(endpoint, options=_OPTIONS)
+    if (given.cert is None) != (given.key is None):  # grpc would end the process
+        raise SettingsError("PARAMSTORE_ETCD_CERT and PARAMSTORE_ETCD_KEY are given together, or neither.")
     files = [None if path is None else _content(path) for path in (given.ca, given.key, given.cert)]
     return grpc.secure_channel(endpoint, grpc.ssl_channel_credentials(*files), options=_OPTIONS)
 
@@ -389,9 +415,26 @@ def _channel(endpoint: str, given: Credentials) -> Any:
 def _content(path: str) -> bytes:
     try:
         with open(os.path.expanduser(path), "rb") as file:
-            return file.read()
+            content = file.read()
     except OSError as error:
         raise UnreachableError(f"{path} cannot be read: {error.strerror}") from None
+    if (
+        not content.strip()
+    ):  # with an empty authority grpc trusts the system's, without a key it ends the process
+        raise UnreachableError(f"{path} is empty")
+    return content
+
+
+def _cause(why: str, given: Credentials) -> str:
+    """Return what a connection fails for, as far as what grpc says tells it."""
+    secure = given.ca is not None or given.cert is not None
+    if not secure:
+        return ", or it wants TLS: then set PARAMSTORE_ETCD_CA" if "Socket closed" in why else ""
+    for said, cause in _CAUSES:
+        if any(words in why for words in said):
+            wants = "it wants a certificate: set PARAMSTORE_ETCD_CERT and PARAMSTORE_ETCD_KEY"
+            return f": {wants if given.cert is None and 'accept' in cause else cause}"
+    return ""
 
 
 def _judged(error: Any, endpoint: str) -> str:
@@ -402,10 +445,13 @@ def _judged(error: Any, endpoint: str) -> str:
     kinds = grpc.StatusCode
     if "compacted" in words:
         raise CompactedError(f"{words}.") from None
-    if code == kinds.PERMISSION_DENIED or "authentication failed" in words or "user name is empty" in words:
+    if any(said in words for said in _NO_LOGIN):
         raise DeniedError(
-            f"etcd at {endpoint} refuses: {words}. Ask for a role that may do this (docs/etcd.md)"
+            f"etcd at {endpoint} refuses the user or the password ({words}): see PARAMSTORE_ETCD_USER and "
+            "PARAMSTORE_ETCD_PASSWORD_FILE (docs/etcd-access.md)"
         ) from None
+    if code == kinds.PERMISSION_DENIED or "permission denied" in words:  # of a lock, with the code UNKNOWN
+        raise DeniedError(f"etcd at {endpoint} refuses: {words}. {ASK} (docs/etcd-access.md)") from None
     if "database space exceeded" in words:
         raise WriteError(
             f"etcd at {endpoint} is full ({words}): compact and defragment it, or raise its quota, then disarm its alarm "

@@ -6,6 +6,7 @@
     values/<namespace>       the text of params/<namespace>.yaml
     schemas/<namespace>      the text of schemas/<namespace>.schema.json
     journal/<home>/<seq>     an entry's line, under each namespace that it touches; ``seq`` is 16 hex digits
+    copying                  there while a store is being copied to here: nobody reads it yet
     lock/…                   who holds the store for writing, each with a lease
 
 An entry stands under every namespace that it touches, so that nobody can record a change to one that they may not write.
@@ -17,7 +18,12 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
+from paramstore._state import namespace_of
 from paramstore.errors import SettingsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
 
 SCHEME = "etcd://"
 PORT = 2379
@@ -48,6 +54,10 @@ class Place(NamedTuple):
     @property
     def head(self) -> bytes:
         return self.key("head")
+
+    @property
+    def copying(self) -> bytes:
+        return self.key("copying")
 
     @property
     def lock(self) -> bytes:
@@ -102,7 +112,10 @@ class Head(NamedTuple):
         """Raises ``ValueError`` for what no writer of ours wrote."""
         import json
 
-        data = json.loads(raw)
+        try:
+            data = json.loads(raw)
+        except RecursionError:
+            raise ValueError("it is nested too deep") from None
         if not isinstance(data, dict) or data.get("v") != 1:
             raise ValueError("its format is not that of this version of paramstore")
         found = cls(data.get("seq"), data.get("revision"), data.get("id"))  # type: ignore[arg-type]
@@ -149,11 +162,13 @@ def _with_port(name: str, url: str) -> str:
     return name
 
 
-def homes(entry: Any, known: Any) -> list[str]:
-    """Return the namespaces under which an entry stands, given those that there are."""
-    keys = [change.key for change in entry.changes] + [file.removeprefix("params/") for file in entry.files]
-    details = entry.details
-    for items in (details.get("violations"), details.get("baselines")):
-        keys += [str(item.get("key", "")) for item in items or () if isinstance(item, dict)]
+def homes(record: Mapping[str, Any], known: Collection[str]) -> list[str]:
+    """Return the namespaces under which a journal's record stands: those that it touches, of the ``known`` ones and of those
+    whose files it changed."""
+    named = {"refusal": "violations", "approve": "baselines"}.get(record["kind"], "")
+    items = [*record["changes"], *(record.get("details", {})[named] if named else ())]
+    # a key that was unknown may be one of a namespace that came later, and then never touched it
+    keys = [str(item["key"]) for item in items if item.get("rule") != "unknown"]
     found = {key.partition(".")[0] for key in keys} & set(known)
+    found |= {namespace_of(file) for file in record["files"]}
     return sorted(found) or [STORE]

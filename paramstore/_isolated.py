@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from paramstore import _files
 from paramstore._backends.local import RUNTIME, LocalBackend
 from paramstore._default import params
-from paramstore._options import PREFIX, SETTINGS_FILE, Options
+from paramstore._options import BACKEND, PREFIX, SETTINGS_FILE, Options
 from paramstore._store import ParamStore
 from paramstore.errors import ConflictError
 
@@ -40,7 +40,7 @@ def isolated(
     folder = os.path.abspath(os.fspath(folder))
     copy(origin, folder, home.options)
     _origins[folder] = origin
-    named = {f"{PREFIX}ROOT": folder}
+    named = {f"{PREFIX}ROOT": folder, BACKEND: ""}  # no test commits to a cluster
     if not _is_inside(home.options.journal):  # or the copy would write into the real journal
         named[f"{PREFIX}JOURNAL"] = Options().journal
     try:

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from paramstore._options import BACKEND, Options, check_root, find_root, find_root_or_none, needs_validation
+from paramstore._options import (
+    BACKEND,
+    MIRROR,
+    Options,
+    check_root,
+    find_root,
+    find_root_or_none,
+    needs_validation,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,18 +28,19 @@ def opened(given: str | None, environ: Mapping[str, str], clock: Clock) -> tuple
     if given is None and environ.get(BACKEND):
         from paramstore._backends.etcd import open_backend
 
-        options = _options(find_root_or_none(environ), environ)
+        options = options_of(find_root_or_none(environ), environ)
         return open_backend(options, environ, clock), options
     from paramstore._backends.local import LocalBackend
 
     root = find_root(environ) if given is None else check_root(given, "The given root")
-    options = _options(root, environ)
+    options = options_of(root, environ)
     return LocalBackend(root, options, clock), options
 
 
-def _options(root: str | None, environ: Mapping[str, str]) -> Options:
+def options_of(root: str | None, environ: Mapping[str, str]) -> Options:
+    """Return the settings of the store at ``root``, or of one that has no files here. Raises ``SettingsError``."""
     if not needs_validation(root, environ):
-        return Options()
+        return Options(backend=environ.get(BACKEND) or None, mirror=environ.get(MIRROR) or None)
     from paramstore import _settings
 
     return _settings.load(root, environ)

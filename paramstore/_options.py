@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 PREFIX = "PARAMSTORE_"
 SETTINGS_FILE = "paramstore.toml"
 BACKEND = PREFIX + "BACKEND"
+MIRROR = PREFIX + "MIRROR"
+PLAIN = PREFIX + "ROOT", BACKEND, MIRROR  # names of places, which are judged where they are used
 
 
 class Options:
@@ -119,6 +121,6 @@ def check_root(folder: str, named_by: str) -> str:
 
 
 def needs_validation(root: str | None, environ: Mapping[str, str]) -> bool:
-    """Tell whether anything but the root is set at all, so that it must go through the settings model."""
-    named = any(name.startswith(PREFIX) and name != PREFIX + "ROOT" for name in environ)
+    """Tell whether anything but places is set at all, so that it must go through the settings model."""
+    named = any(name.startswith(PREFIX) and name not in PLAIN for name in environ)
     return named or (root is not None and os.path.exists(os.path.join(root, SETTINGS_FILE)))

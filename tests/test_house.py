@@ -23,23 +23,23 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "0 ground": ("errors", "_clock", "_model", "_options", "_state", "_values"),
     "1 rules": (
         "_constraints", "_doctor", "_doctor_learners", "_doctor_params", "_doctor_report", "_doctor_rhythm", "_environment",
-        "_compare", "_etcd_place", "_etcd_roles", "_evidence", "_exact", "_figures", "_git_message", "_guards", "_history", "_intervals", "_join", "_layers", "_ledger", "_merge", "_outline", "_project", "_project_active",
+        "_compare", "_etcd_place", "_etcd_roles", "_etcd_versions", "_evidence", "_exact", "_figures", "_git_message", "_guards", "_history", "_intervals", "_join", "_layers", "_ledger", "_merge", "_outline", "_project", "_project_active",
         "_project_chain", "_project_grid", "_project_push", "_proposal", "_records", "_rollback", "_rules", "_schema", "_schema_form", "_schema_safe",
         "_scorecard", "_stubs", "_stubs_text", "_stubs_types",
     ),
     "2 disk": ("_attempts", "_etcd_client", "_etcd_messages", "_files", "_gate", "_git", "_git_head", "_git_lost", "_git_read", "_git_show", "_git_state", "_merge_rules", "_merge_text", "_generation", "_journal", "_lock", "_generated", "_memory", "_scan", "_sidecar", "_trust", "_yaml", "_yaml_edit"),
     "3 backends": (
-        "_backends", "_backends._commit", "_backends._etcd_commit", "_backends._follow", "_backends._followed", "_backends._follower", "_backends._loader", "_backends._mirror", "_backends._plan", "_backends._recovery", "_backends._remote",
+        "_backends", "_backends._commit", "_backends._entries", "_backends._etcd_commit", "_backends._follow", "_backends._followed", "_backends._follower", "_backends._loader", "_backends._mirror", "_backends._plan", "_backends._recovery", "_backends._remote",
         "_backends._splice", "_backends._texts", "_backends._unfinished", "_backends.base", "_backends.etcd",
         "_backends.local", "_backends.memory",
     ),
     "4 store": (
-        "_async", "_bisect", "_blame", "_bound", "_check", "_complaints", "_explain", "_freezing", "_git_commit", "_git_install", "_git_move", "_git_sync", "_git_spare", "_init", "_live", "_live_fields", "_opening", "_override", "_past", "_plot",
+        "_agent", "_async", "_bisect", "_blame", "_bound", "_check", "_complaints", "_copy", "_explain", "_freezing", "_git_commit", "_git_install", "_git_move", "_git_sync", "_git_spare", "_init", "_live", "_live_fields", "_opening", "_override", "_past", "_plot",
         "_read_counts", "_reads", "_section", "_schema_model", "_schema_source", "_settings", "_sides", "_sources", "_store", "_subscription", "_transaction", "_watch",
         "_writes",
     ),
     "5 doors": (
-        "", "__main__", "authoring", "_contract", "_contract_past", "_default", "_git_driver", "cli", "cli._git", "cli._bisect", "cli._blame", "cli._chart", "cli._diff", "cli._diff_markdown", "cli._doctor", "cli._etcd", "cli._hold", "cli._migrate", "cli._output",
+        "", "__main__", "authoring", "_contract", "_contract_past", "_default", "_git_driver", "cli", "cli._agent", "cli._git", "cli._bisect", "cli._blame", "cli._chart", "cli._diff", "cli._diff_markdown", "cli._doctor", "cli._etcd", "cli._hold", "cli._migrate", "cli._output",
         "cli._past", "cli._scorecard", "cli._shared", "cli._show", "cli._tend", "cli._types", "cli._write", "_demo_bot", "demo", "optuna", "testing",
         "_isolated", "_pytest_strict", "pytest_plugin",
     ),

@@ -14,6 +14,7 @@ from paramstore._backends._remote import ANSWER_S, Hold
 from paramstore._backends.base import Draft
 from paramstore._etcd_client import DeniedError
 from paramstore._etcd_place import homes
+from paramstore._etcd_versions import unsafe
 from paramstore._lock import WriteLock
 from paramstore._model import Entry
 from paramstore._state import State
@@ -32,6 +33,7 @@ class EtcdWriter(LocalWriter):
         super().__init__(backend)
         self.known = Followed()
         self.hold = Hold(b"")
+        self._judged = False
 
     @contextmanager
     def session(self, timeout_s: float, last: State | None, tolerant: bool = False) -> Iterator[LocalSession]:
@@ -49,8 +51,20 @@ class EtcdWriter(LocalWriter):
             super().held(timeout_s) as lock,
             self.backend.remote.held(max(0.001, deadline - time.monotonic())) as self.hold,
         ):
+            self._judge_server()
             self.known = self.backend.follower.catch_up(ANSWER_S)
             yield lock
+
+    def _judge_server(self) -> None:
+        """Raise ``WriteError`` for a server that is known to lose what it acknowledged. Asked once in a process."""
+        if not self._judged:
+            client = self.backend.remote.client
+            problem = unsafe(client.status(ANSWER_S).version)
+            if problem:
+                raise WriteError(
+                    f"etcd at {client.endpoint}: {problem}. Nothing was written; revision {self.stands(None)} stands."
+                )
+            self._judged = True
 
     def _catch_up(self) -> None:
         if not self._started or not self.backend.journal.holds(self.position):
@@ -70,10 +84,10 @@ class EtcdWriter(LocalWriter):
 
     def put(self, entry: Entry, texts: Mapping[str, bytes], keep: bool = False) -> None:
         """Do a commit in the cluster, and take it over here."""
-        _, line = _records.encode(entry)
+        record, line = _records.encode(entry)
         remote, namespaces = self.backend.remote, self.backend.namespaces()
         news = remote.commit(
-            self.hold, self.known, entry.revision, entry.id, line, homes(entry, namespaces), texts, keep=keep
+            self.hold, self.known, entry.revision, entry.id, line, homes(record, namespaces), texts, keep=keep
         )
         self._take(news, entry.revision)
 

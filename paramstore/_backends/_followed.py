@@ -15,13 +15,14 @@ from paramstore._clock import SYSTEM
 class Signs:
     """The files below ``runtime`` (``.paramstore/`` of the mirror) by which processes of one machine tell each other."""
 
-    __slots__ = ("heard_file", "mark", "record", "turn_file")
+    __slots__ = ("heard_file", "mark", "problem_file", "record", "turn_file")
 
     def __init__(self, runtime: str) -> None:
         self.record = os.path.join(runtime, "followed")  # how far the mirror came; written last
         self.mark = os.path.join(runtime, "unfinished")  # there while files are replaced that belong together
         self.turn_file = os.path.join(runtime, "follower.lock")  # locked by who follows
-        self.heard_file = os.path.join(runtime, "heard")  # when the cluster last answered
+        self.heard_file = os.path.join(runtime, "heard")  # when the mirror was last known to be in step
+        self.problem_file = os.path.join(runtime, "problem")  # why it cannot be, though the cluster answers
 
     def seen(self) -> object:
         """Return what differs after anything was taken over; ``None`` where the mirror is not whole."""
@@ -45,7 +46,7 @@ class Signs:
         return False
 
     def hear(self) -> None:
-        """Say that the cluster answered just now."""
+        """Say that the mirror is in step just now."""
         boot, uptime = SYSTEM.uptime()
         try:
             fd = os.open(self.heard_file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -57,7 +58,7 @@ class Signs:
             os.close(fd)
 
     def age_s(self) -> float | None:
-        """Return how long ago the cluster last answered anyone on this machine, in seconds; ``None`` if it never did."""
+        """Return how long ago the mirror was last known to be in step, in seconds; ``None`` if it never was."""
         try:
             with open(self.heard_file, encoding="ascii") as file:
                 boot, uptime, now = file.read().split()
@@ -65,3 +66,25 @@ class Signs:
             return max(0.0, here[1] - float(uptime) if boot == here[0] else SYSTEM.now() - float(now))
         except (OSError, ValueError):
             return None
+
+    def tell(self, problem: str) -> None:
+        """Tell every process of this machine why the mirror cannot be brought in step; nothing: it can again."""
+        try:
+            if problem:
+                temporary = f"{self.problem_file}.{os.getpid()}.new"
+                with open(
+                    temporary, "w", encoding="utf-8", errors="backslashreplace", opener=_files.closed
+                ) as file:
+                    file.write(problem)
+                os.replace(temporary, self.problem_file)
+            else:
+                os.unlink(self.problem_file)
+        except OSError:
+            return  # readers will call it stale
+
+    def problem(self) -> str:
+        try:
+            with open(self.problem_file, encoding="utf-8") as file:
+                return file.read(10_000)
+        except OSError:
+            return ""

@@ -17,7 +17,7 @@ from paramstore import _files
 from paramstore._backends._mirror import Followed, GapError, News
 from paramstore._etcd_client import CompactedError
 from paramstore._gate import keep, unlock
-from paramstore.errors import ParamstoreError
+from paramstore.errors import UnreachableError
 
 if TYPE_CHECKING:
     from paramstore._backends._mirror import Mirror
@@ -44,17 +44,15 @@ class Follower:
 
     def catch_up(self, timeout_s: float) -> Followed:
         """Take over all that is new. Raises what ``Remote.news`` does; then the mirror is as it was."""
-        known = self._mirror.followed()
-        if known is None:
-            with self._mirror.locked():
-                known = self._mirror.checked()
+        with self._mirror.locked():
+            known = self._mirror.checked()
         news = self._remote.news(known or Followed(), timeout_s)
         with self._mirror.locked():
-            known = self._mirror.followed() if known is not None else self._mirror.checked()
-            if known is None:  # made anew, from all there is
-                news = self._remote.news(Followed(), timeout_s)
-                known = self._mirror.clear()
-            now = self._mirror.take(known, news)
+            now = self._mirror.followed() if known is not None else self._mirror.checked()
+            if now is None:  # made anew, from all there is
+                news = news if known is None else self._remote.news(Followed(), timeout_s)
+                now = self._mirror.clear()
+            now = self._mirror.take(now, news)
         self._signs.hear()
         return now
 
@@ -91,15 +89,15 @@ class Follower:
         while not self.stopping.is_set():
             try:
                 known = self.catch_up(self._check_s + 3.0)
-                self.problem, pause_s = "", PAUSE_S[0]
+                pause_s = PAUSE_S[0]
+                self._tell(None)
                 self._follow(known)
             except (GapError, CompactedError):
-                continue
-            except (ParamstoreError, OSError) as error:
-                self.problem = str(error)
-            self.stopping.wait(
-                pause_s * random.uniform(0.5, 1.5)
-            )  # else all machines come back at the same moment
+                pass  # what is missing is read with all the rest
+            except Exception as error:  # noqa: BLE001 - one that ended would hold the turn, and its machine would be deaf
+                self._tell(error)
+            # else all machines come back at the same moment
+            self.stopping.wait(pause_s * random.uniform(0.5, 1.5))
             pause_s = min(2 * pause_s, PAUSE_S[1])
 
     def _follow(self, known: Followed) -> None:
@@ -121,19 +119,29 @@ class Follower:
         self._signs.hear()
         return now
 
+    def _tell(self, error: Exception | None) -> None:
+        """Remember why it is not in step. What waiting will not mend is told to all processes."""
+        self.problem = "" if error is None else str(error) or repr(error)
+        self._signs.tell("" if error is None or isinstance(error, UnreachableError) else self.problem)
+
     def _check(self) -> None:
-        """Ask for the newest entry now and then; cut a watch that should have brought it."""
+        """Ask for the newest entry now and then; cut a watch that should have brought it, or whose mirror somebody changed."""
         while not self.stopping.wait(self._check_s * random.uniform(0.5, 1.0)):
             try:
-                news = self._remote.newest(self._check_s + 1.0)
-                self._signs.hear()
-            except ParamstoreError as error:
-                self.problem = str(error)
-                continue
-            self.stopping.wait(DEAF_S)
-            known = self._mirror.followed()
-            if known is None or known.head.seq < news.seq:
-                self.cut()
+                if self._is_in_step() or (not self.stopping.wait(DEAF_S) and self._is_in_step()):
+                    self._signs.hear()
+                else:
+                    self.cut()
+            except Exception as error:  # noqa: BLE001 - as above: a watch that is deaf would never be cut
+                self.problem = str(error) or repr(error)
+                if not isinstance(error, UnreachableError):
+                    self.cut()
+
+    def _is_in_step(self) -> bool:
+        newest = self._remote.newest(self._check_s + 1.0)
+        with self._mirror.locked():
+            known = self._mirror.checked()
+        return known is not None and known.head == newest
 
     def cut(self) -> None:
         """End the watch, so that it begins anew."""

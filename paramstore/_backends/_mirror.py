@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from paramstore import _files, _generation, _records
+from paramstore import _files, _generation
 from paramstore._etcd_place import EMPTY, Head
 from paramstore._gate import keep, unlock
 from paramstore._journal import START, Position
@@ -66,6 +66,11 @@ class Followed:
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
     boot: str = ""
 
+    @property
+    def stands(self) -> int | None:
+        """The revision that stands; ``None`` before the first entry."""
+        return self.position[4] if self.head.seq >= 0 else None
+
     def place(self) -> Position:
         segment, offset, revision, crc, counted = self.position
         return Position(segment, offset, revision, crc.encode(), counted)
@@ -79,6 +84,10 @@ class Mirror:
         self._mutex = threading.Lock()
         self.signs = local.signs
         self._made = False
+        self._seen: dict[
+            str, tuple[str, _files.Identity]
+        ] = {}  # files that were found to be as they were left
+        self._read_journal = False
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -122,26 +131,40 @@ class Mirror:
             return None
 
     def checked(self) -> Followed | None:
-        """Return how far it came if it is as it was left: a power failure, or a person, may have changed it. Under the lock."""
+        """Return how far it came if it is as it was left: a power failure, or a person, may have changed it. Under the lock.
+
+        A file is read when it is not the one that was seen the last time, the journal once in a boot of the machine.
+        """
         known = self.followed()
-        if known is None:
+        if known is None or not all(
+            self._is_as_left(file, digest) for file, (_, digest) in known.files.items()
+        ):
             return None
-        for file, (_, digest) in known.files.items():
-            try:
-                if _files.read_whole(self._local.path(file)).digest != digest:
-                    return None
-            except OSError:
-                return None
         journal, place = self._local.journal, known.place()
         try:
-            if not journal.holds(place) or (
-                known.boot != _boot() and journal.lines(START)[1].crc != place.crc
-            ):
+            if not journal.holds(place):
                 return None
+            if known.boot != _boot() and not self._read_journal:
+                if journal.lines(START, place)[1].crc != place.crc:
+                    return None
+                self._read_journal = True
             self._cut(place)
         except (OSError, JournalError):
             return None
         return known
+
+    def _is_as_left(self, file: str, digest: str) -> bool:
+        path = self._local.path(file)
+        try:
+            seen = digest, _files.identity(os.stat(path))
+            if self._seen.get(file) != seen:
+                content = _files.read_whole(path)
+                if content.digest != digest:
+                    return False
+                self._seen[file] = digest, content.identity
+        except OSError:
+            return False
+        return True
 
     def _cut(self, place: Position) -> None:
         """Take away what was appended after ``place`` by one who died before saying so."""
@@ -169,9 +192,10 @@ class Mirror:
 
     def take(self, known: Followed, news: News) -> Followed:
         """Put what is new in place, tell readers, and return how far it came now. Raises ``GapError``; then nothing changed."""
-        lines = [news.lines[seq] for seq in range(known.head.seq + 1, news.head.seq + 1) if seq in news.lines]
-        if len(lines) != max(0, news.head.seq - known.head.seq):
+        fresh = sorted(seq for seq in news.lines if seq > known.head.seq)
+        if fresh and (fresh[0] != known.head.seq + 1 or len(fresh) != news.head.seq - known.head.seq):
             raise GapError
+        lines = [news.lines[seq] for seq in fresh]
         texts = {
             file: text for file, text in news.texts.items() if known.files.get(file, (0,))[0] < text.modified
         }
@@ -179,13 +203,16 @@ class Mirror:
         files = {file: pair for file, pair in known.files.items() if file not in gone}
         if len(texts) + len(gone) + len(lines) > 1:
             self._write(self.signs.mark, b"")
+        end = known.place()
+        if lines:  # first: readers that follow the journal need no file
+            end = self._local.journal.extend(lines, end)
+            self._publish(end)
         for file, text in texts.items():
             files[file] = text.modified, _files.digest(text.raw)
             self._write(self._local.path(file), text.raw, rested=True)
         for file in gone:
             with suppress(FileNotFoundError):
                 os.unlink(self._local.path(file))
-        end = self._append(known.place(), lines)
         head, modified = (news.head, news.head_modified) if lines else (known.head, known.head_modified)
         crc = end.crc.decode()
         position = end.segment, end.offset, end.revision, crc, end.counted
@@ -200,29 +227,7 @@ class Mirror:
         self._save(now)
         with suppress(FileNotFoundError):
             os.unlink(self.signs.mark)
-        if lines or texts or gone:
-            self._publish(end)
         return now
-
-    def _append(self, at: Position, lines: list[bytes]) -> Position:
-        """Append lines as they are and return where the journal ends then."""
-        journal = self._local.journal
-        begin = at
-        for line in lines:
-            revision = json.loads(line)["revision"]
-            segment, offset = journal.place_after(at, len(line), revision)
-            path = journal.file(segment)
-            if offset == 0:
-                _files.make_folder(os.path.dirname(path))
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                if offset == 0:
-                    _files.share(fd, os.path.dirname(path))
-                os.pwrite(fd, line, offset)
-            finally:
-                os.close(fd)
-            at = Position(segment, offset + len(line), revision, line[-11:-3])
-        return journal.lines(begin)[1] if lines else begin
 
     def _save(self, followed: Followed) -> None:
         data: dict[str, Any] = {"v": FORMAT}
@@ -234,9 +239,10 @@ class Mirror:
         with open(temporary, "wb", opener=_files.closed) as file:
             _files.share(file.fileno(), os.path.dirname(path))
             file.write(raw)
-        if rested:  # no half of a save: readers need not wait for it to be
+        if rested:  # no half of a save, so readers need not wait; and not for editors
             then = time.time() - RESTED_S
             os.utime(temporary, (then, then))
+            os.chmod(temporary, 0o444)
         os.replace(temporary, path)
 
     def _publish(self, end: Position) -> None:
@@ -248,13 +254,3 @@ def _boot() -> str:
     from paramstore._clock import SYSTEM
 
     return SYSTEM.uptime()[0]
-
-
-def parsed(line: bytes, seq: int) -> dict[str, Any]:
-    """Return the record of a line of etcd's journal. Raises ``JournalError``."""
-    record = _records.parse(line)
-    if record is None or not line.endswith(b"\n"):
-        raise JournalError(
-            "etcd", f"entry {seq} of the journal is no entry of ours; nothing after it is taken over"
-        )
-    return record

@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from paramstore._backends._mirror import Followed, News, Text, parsed
-from paramstore._etcd_client import Answer, Client, Guard, KeyValue, Range
+from paramstore._backends._entries import Found, collect, id_of, is_complete, judged
+from paramstore._backends._mirror import Followed, News, Text
+from paramstore._etcd_client import Answer, Client, CompactedError, Guard, KeyValue, Range
 from paramstore._etcd_place import EMPTY, STORE, Credentials, Head, Place
 from paramstore._state import namespace_of
 from paramstore.errors import (
@@ -23,6 +24,7 @@ from paramstore.errors import (
     ParamstoreError,
     StoreNotFoundError,
     UnreachableError,
+    WriteError,
 )
 
 LEASE_S = 10  # how long a holder that died, or cannot reach the cluster, keeps others waiting
@@ -60,16 +62,24 @@ class Remote:
         Raises ``UnreachableError``, ``StoreNotFoundError`` where there is no store, and ``JournalError``.
         """
         place, since = self.place, known.revision + 1
-        ranges = [Range(place.head), *(Range(*place.below(kind), since) for kind in ("values", "schemas"))]
-        revision, (head, *kinds) = self.client.read(ranges, timeout_s)
+        below = (Range(*place.below(kind), since) for kind in ("values", "schemas"))
+        revision, (copying, head, *kinds) = self.client.read(
+            [Range(place.copying), Range(place.head), *below], timeout_s
+        )
+        if copying.found:
+            raise StoreNotFoundError(
+                f"A store is being copied to {place.url}, and not all of it is there. If nobody copies any more, run the same "
+                "`paramstore copy` again: it goes on."
+            )
         files = known.files
         counts = [sum(file.startswith(folder) for file in files) for folder in ("params/", "schemas/")]
         new = [sum(_file(place, kv.key) not in files for kv in answer.found) for answer in kinds]
         if [answer.total for answer in kinds] != [a + b for a, b in zip(counts, new, strict=True)]:
             ranges = [Range(*place.below(kind)) for kind in ("values", "schemas")]
-            revision, kinds = self.client.read(
-                ranges, timeout_s, revision
-            )  # something was removed: look at all that is left
+            try:  # something was removed: look at all that is left
+                revision, kinds = self.client.read(ranges, timeout_s, revision)
+            except CompactedError:  # meanwhile
+                return self.news(known, timeout_s)
             there = {_file(place, kv.key) for answer in kinds for kv in answer.found}
             gone = frozenset(files.keys() - there)
         else:
@@ -85,18 +95,19 @@ class Remote:
         self, known: Followed, head: Answer, revision: int, texts: dict[str, Text], gone: frozenset[str], timeout_s: float
     ) -> News:  # fmt: skip
         now, modified = self._head(head)
-        lines: dict[int, bytes] = {}
+        found: Found = {}
+        there = ({*known.files} - gone) | texts.keys()
+        namespaces = {namespace_of(file) for file in there}
         if now.seq > known.head.seq:
-            homes = {namespace_of(file) for file in {*known.files, *texts}} | {STORE}
             starts = [
                 (self.place.entry(home, known.head.seq + 1), self.place.below("journal", home)[1])
-                for home in homes
+                for home in namespaces | {STORE}
             ]
-            lines = self._lines(starts, revision, timeout_s)
-            if len(lines) < now.seq - known.head.seq:  # of a namespace that is no more
-                lines = self._lines([self.place.below("journal")], revision, timeout_s)
-        elif now.seq < known.head.seq or (now.seq == known.head.seq and now.id != known.head.id):
-            raise JournalError(self.place.url, "it holds another history than this machine followed")
+            found = self._entries(starts, now.seq, timeout_s)
+            if not is_complete(found, known.head.seq, now.seq, namespaces):  # of a namespace that is no more
+                whole = self._entries([self.place.below("journal")], now.seq, timeout_s)
+                found = {seq: lines for seq, lines in whole.items() if seq > known.head.seq}
+        lines = judged(found, known.head, known.stands, now, namespaces)
         return News(revision, now, modified, lines, texts, gone)
 
     def _head(self, answer: Answer) -> tuple[Head, int]:
@@ -107,19 +118,20 @@ class Remote:
         except ValueError as error:
             raise JournalError(f"{self.place.url}/head", f"{error}; nothing is taken over") from None
 
-    def _lines(self, ranges: list[tuple[bytes, bytes]], revision: int, timeout_s: float) -> dict[int, bytes]:
-        """Return the lines in these ranges of the journal by number, each as it stands under all its homes."""
-        entries: dict[int, dict[str, bytes]] = {}
+    def _entries(self, ranges: list[tuple[bytes, bytes]], last: int, timeout_s: float) -> Found:
+        """Return the lines up to ``last`` in these ranges of the journal, by number and by where they stand.
+
+        They are read as they stand now, for lines never change: an older revision may be compacted between two reads.
+        """
+        entries: Found = {}
         while ranges:
             now, ranges = ranges[:100], ranges[100:]
             asked = [Range(start, end, limit=PAGE) for start, end in now]
-            for (_, end), answer in zip(now, self.client.read(asked, timeout_s, revision)[1], strict=True):
-                for kv in answer.found:
-                    _, home, number = self.place.told(kv.key)
-                    entries.setdefault(int(number, 16), {})[home] = kv.value
+            for (_, end), answer in zip(now, self.client.read(asked, timeout_s)[1], strict=True):
+                collect(self.place, answer.found, entries)
                 if answer.more:
                     ranges.append((answer.found[-1].key + b"\0", end))
-        return {seq: _agreed(seq, found) for seq, found in entries.items()}
+        return {seq: lines for seq, lines in entries.items() if seq <= last}
 
     def newest(self, timeout_s: float) -> Head:
         """Return what the cluster says was committed last."""
@@ -134,7 +146,7 @@ class Remote:
         """Return what the changes of one revision of etcd come to, ``None`` if they are none of the store's own."""
         place = self.place
         head, modified = known.head, known.head_modified
-        lines: dict[int, dict[str, bytes]] = {}
+        found: Found = {}
         texts: dict[str, Text] = {}
         gone: set[str] = set()
         for kv in changes:
@@ -145,12 +157,13 @@ class Remote:
                 texts[file] = Text(kv.value, kv.modified)
             elif file:
                 gone.add(file)
-            elif kv.modified and (parts := place.told(kv.key))[:1] == ("journal",):
-                lines.setdefault(int(parts[2], 16), {})[parts[1]] = kv.value
-        if not (texts or gone or lines):
+        collect(place, changes, found)
+        fresh = {seq: lines for seq, lines in found.items() if seq > known.head.seq}
+        if not (texts or gone or fresh):
             return None
-        agreed = {seq: _agreed(seq, found) for seq, found in lines.items()}
-        return News(revision, head, modified, agreed, texts, frozenset(gone))
+        namespaces = {namespace_of(file) for file in ({*known.files} - gone) | texts.keys()}
+        lines = judged(fresh, known.head, known.stands, head, namespaces) if fresh else {}
+        return News(revision, head if fresh else known.head, modified, lines, texts, frozenset(gone))
 
     # -- holding it -------------------------------------------------------------------------------
 
@@ -158,20 +171,26 @@ class Remote:
     def held(self, timeout_s: float) -> Iterator[Hold]:
         """Hold the store for writing. Raises ``LockTimeoutError`` and ``UnreachableError``."""
         deadline = time.monotonic() + timeout_s
-        hold = Hold(self._locked(timeout_s, deadline))
-        keeper = self._keeper = self._keeper or _Keeper(self)
-        keeper.lease = self._lease
+        hold, keeper = Hold(b""), self._keeper or _Keeper(self)
+        self._keeper = keeper
         try:
+            with _nothing_written():
+                hold.key = self._locked(keeper, timeout_s, deadline)
             yield hold
         finally:
             keeper.lease = 0
             if hold.key:
                 self._unlock(hold.key)
 
-    def _locked(self, timeout_s: float, deadline: float) -> bytes:
+    def _locked(self, keeper: _Keeper, timeout_s: float, deadline: float) -> bytes:
         lease = self._leased(min(timeout_s, ANSWER_S))
+        keeper.lease = (
+            lease  # from now on: whoever waits for longer than it lasts would lose their place in line
+        )
         try:
-            return self.client.lock(self.place.lock, lease, max(0.001, deadline - time.monotonic()))
+            while True:
+                with suppress(CompactedError):  # of the watch by which etcd itself waits: stand in line again
+                    return self.client.lock(self.place.lock, lease, max(0.001, deadline - time.monotonic()))
         except UnreachableError as error:
             self._lease = 0  # whatever stands in line for us goes with it
             with suppress(ParamstoreError):
@@ -209,7 +228,9 @@ class Remote:
         try:
             self.client.write([], [], [key], [], 1.0)
         except ParamstoreError:
-            self._lease = 0  # it ends by itself
+            lease, self._lease = self._lease, 0  # which ends by itself, at the latest
+            with suppress(ParamstoreError):  # a cluster that is full takes no transaction, but this
+                self.client.revoke(lease, 1.0)
 
     # -- committing -------------------------------------------------------------------------------
 
@@ -244,7 +265,7 @@ class Remote:
         standing = {kv.key: kv for kv in seen}
         if not done:
             if (
-                mine in standing and _id(standing[mine].value) == entry_id
+                mine in standing and id_of(standing[mine].value) == entry_id
             ):  # an answer was lost, and the second try came late
                 at = standing[mine].modified
             elif hold.key not in standing:
@@ -267,7 +288,7 @@ class Remote:
         self._lease = 0
         with suppress(ParamstoreError):
             _, (answer,) = self.client.read([Range(mine)], 2.0)
-            if answer.found and _id(answer.found[0].value) == entry_id:
+            if answer.found and id_of(answer.found[0].value) == entry_id:
                 return answer.found[0].modified, []
         raise DurabilityUnknownError(
             f"{error}: nobody knows yet whether the commit was written. Do not retry; when it answers again, `paramstore history` "
@@ -277,7 +298,7 @@ class Remote:
 
 
 class _Keeper:
-    """Renews the lease while a transaction takes long. One thread for a process."""
+    """Renews the lease while a transaction waits or takes long. One thread for a process."""
 
     def __init__(self, remote: Remote) -> None:
         self._remote = weakref.ref(remote)
@@ -287,7 +308,9 @@ class _Keeper:
     def _run(self) -> None:
         while True:
             lease = self.lease
-            time.sleep(LEASE_S / 3)
+            time.sleep(
+                LEASE_S / 6
+            )  # seen within one such time, renewed after the next, with a third of it gone before
             remote = self._remote()
             if remote is None:
                 return
@@ -295,6 +318,18 @@ class _Keeper:
                 with suppress(ParamstoreError):
                     remote.renew(lease)
             del remote
+
+
+@contextmanager
+def _nothing_written() -> Iterator[None]:
+    """Have a refusal before a commit (of a full cluster, say) tell that it was before."""
+    try:
+        yield
+    except UnreachableError:
+        raise  # whoever knows the revision that stands says so
+    except WriteError as error:
+        error.message = f"{error.message.rstrip('.')}. Nothing was written."
+        raise
 
 
 def _file(place: Place, key: bytes) -> str:
@@ -307,21 +342,3 @@ def _file(place: Place, key: bytes) -> str:
 
 def _texts(place: Place, found: Any) -> dict[str, Text]:
     return {file: Text(kv.value, kv.modified) for kv in found if (file := _file(place, kv.key))}
-
-
-def _agreed(seq: int, found: Mapping[str, bytes]) -> bytes:
-    """Return the line of an entry if it stands the same under every namespace that it touches."""
-    lines = set(found.values())
-    line = lines.pop()
-    record = parsed(line, seq)
-    lacking = {namespace_of(file) for file in record["files"]} - found.keys()
-    if lines or lacking:
-        raise JournalError(
-            "etcd",
-            f"entry {seq} of the journal does not stand under all that it touches: somebody wrote it who may not",
-        )
-    return line
-
-
-def _id(line: bytes) -> str:
-    return str(parsed(line, 0)["id"])

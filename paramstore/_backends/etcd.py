@@ -21,6 +21,7 @@ from paramstore.errors import InvalidFileError, SettingsError, UnreachableError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from paramstore._backends._etcd_commit import EtcdWriter
     from paramstore._backends._follower import Follower
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from paramstore._backends._remote import Remote
     from paramstore._clock import Clock
     from paramstore._etcd_place import Place
+    from paramstore._memory import Memory
+    from paramstore._outline import Line
+    from paramstore._schema import Schema
 
 SHARED = "/var/lib/paramstore"  # of an agent that serves all users of a machine
 ANSWER_S = 5.0  # how long the cluster, or whoever follows it here, has to answer
@@ -120,6 +124,8 @@ class EtcdBackend(LocalBackend):
 
     def stale(self) -> str:
         """Return why what is served may be old, or nothing."""
+        if problem := self.signs.problem():
+            return problem
         age = self.signs.age_s()
         if age is not None and age <= STALE_CHECKS * self.check_s:
             return ""
@@ -162,7 +168,23 @@ class EtcdBackend(LocalBackend):
         self._take_over()
         return (self.place.url in last.problems) != bool(self.stale()) or super().poll(last)
 
-    # -- the rest of the protocol -----------------------------------------------------------------
+    # -- the rest of the protocol: as in files, once there are files ---------------------------------
+
+    def schema(self, namespace: str, digest: str = "") -> Schema:
+        self.prepare()
+        return super().schema(namespace, digest)
+
+    def records(self) -> list[dict[str, Any]]:
+        self.prepare()
+        return super().records()
+
+    def lines(self) -> list[Line]:
+        self.prepare()
+        return super().lines()
+
+    def _read_past(self) -> Memory:
+        self.prepare()
+        return super()._read_past()
 
     def _make_writer(self) -> EtcdWriter:
         from paramstore._backends._etcd_commit import EtcdWriter
@@ -184,8 +206,15 @@ class EtcdBackend(LocalBackend):
 
 def open_backend(options: Options, environ: Mapping[str, str], clock: Clock = SYSTEM) -> EtcdBackend:
     """Return the backend that the settings name. Raises ``SettingsError``."""
-    place = parse(options.backend or "")
+    place, credentials = named(options)
     options.journal = Options().journal  # that setting is of files; a mirror's is always the same
+    root = mirror_folder(place, options.mirror, environ)
+    return EtcdBackend(place, credentials, root, options, clock, options.etcd_check_s)
+
+
+def named(options: Options) -> tuple[Place, Credentials]:
+    """Return the cluster that the settings name, and how to reach it. Raises ``SettingsError``."""
+    place = parse(options.backend or "")
     password = options.etcd_password
     if options.etcd_password_file is not None:
         try:
@@ -193,11 +222,8 @@ def open_backend(options: Options, environ: Mapping[str, str], clock: Clock = SY
                 password = file.read().rstrip("\r\n")
         except (OSError, UnicodeError) as error:
             raise SettingsError(f"PARAMSTORE_ETCD_PASSWORD_FILE: {error}. Nothing was opened.") from None
-    credentials = Credentials(
-        place.endpoints, options.etcd_ca, options.etcd_cert, options.etcd_key, options.etcd_user, password
-    )
-    root = mirror_folder(place, options.mirror, environ)
-    return EtcdBackend(place, credentials, root, options, clock, options.etcd_check_s)
+    secrets = options.etcd_ca, options.etcd_cert, options.etcd_key, options.etcd_user, password
+    return place, Credentials(place.endpoints, *secrets)
 
 
 def mirror_folder(place: Place, given: str | None, environ: Mapping[str, str]) -> str:

@@ -15,10 +15,12 @@ from typing import Any, NoReturn
 import click
 
 from paramstore import ParamStore, __version__
+from paramstore.cli._agent import agent, copy
 from paramstore.cli._bisect import bisect
 from paramstore.cli._blame import blame
 from paramstore.cli._diff import diff
 from paramstore.cli._doctor import doctor
+from paramstore.cli._etcd import etcd_
 from paramstore.cli._git import commit, git_
 from paramstore.cli._hold import approve, freeze, unfreeze
 from paramstore.cli._migrate import migrate
@@ -106,7 +108,7 @@ def cli(ctx: click.Context, root: str | None) -> None:
 
 
 COMMANDS = (
-    get, set_, list_, explain, history, blame, diff, bisect, scorecard_, rollback, freeze, unfreeze, approve, commit, git_, check, doctor, init,
+    get, set_, list_, explain, history, blame, diff, bisect, scorecard_, rollback, freeze, unfreeze, approve, commit, git_, agent, copy, etcd_, check, doctor, init,
     stubs, schema, demo, migrate,
 )  # fmt: skip
 for command in COMMANDS:

@@ -8,7 +8,7 @@ import click
 
 from paramstore import ParamStore
 from paramstore.cli._output import count_of, patience, print_json, say
-from paramstore.cli._shared import json_option, timeout_option
+from paramstore.cli._shared import json_option, root_in_files, timeout_option
 
 if TYPE_CHECKING:
     from paramstore._backends.local import LocalBackend
@@ -21,8 +21,7 @@ SHOWN_HASH = 10
 def _files_of(store: ParamStore) -> LocalBackend:
     from paramstore._backends.local import LocalBackend
 
-    assert store.root is not None  # the command line opens files only
-    return LocalBackend(store.root, store.options)
+    return LocalBackend(root_in_files(store, "git"), store.options)
 
 
 @click.command(
@@ -97,8 +96,7 @@ def install(store: ParamStore, as_json: bool) -> None:
     """
     from paramstore._git_install import install as set_up
 
-    assert store.root is not None
-    done = set_up(store.root, store.options.journal)
+    done = set_up(root_in_files(store, "git"), store.options.journal)
     _show_installed("wrote", done.files, done.config, as_json)
     if done.files and not as_json:
         say("Next: commit .gitattributes; run this once in every clone.")
@@ -111,8 +109,7 @@ def uninstall(store: ParamStore, as_json: bool) -> None:
     """Take back what `paramstore git install` wrote."""
     from paramstore._git_install import uninstall as take_back
 
-    assert store.root is not None
-    done = take_back(store.root)
+    done = take_back(root_in_files(store, "git"))
     _show_installed("took back", done.files, done.config, as_json)
 
 

@@ -67,3 +67,13 @@ def author_of(store: ParamStore, given: str | None) -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a process without an account, as in some containers
         raise click.UsageError("who commits? Give --author, or set PARAMSTORE_AUTHOR") from None
+
+
+def root_in_files(store: ParamStore, what: str) -> str:
+    """Return the root of a store whose values live in files; refuse ``what`` for one whose files are a mirror only."""
+    if store.options.backend is not None:
+        raise click.UsageError(
+            f"the values live in {store.options.backend}, and {what} has no part in that: unset PARAMSTORE_BACKEND"
+        )
+    assert store.root is not None
+    return store.root

@@ -10,7 +10,7 @@ import click
 from paramstore import ParamStore
 from paramstore._options import find_root
 from paramstore.cli._output import count_of, patience, print_json, say
-from paramstore.cli._shared import json_option
+from paramstore.cli._shared import json_option, root_in_files
 from paramstore.errors import StoreNotFoundError
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def check(ctx: click.Context, store: ParamStore, do_fix: bool, as_json: bool) ->
     will record, leave it at 0.
     """
     said: list[Finding] = []
+    if do_fix:
+        root_in_files(store, "--fix")
     audit = _audited(store)
     if do_fix:
         from paramstore._check import fix

@@ -41,6 +41,7 @@ class Server:
         self._peers = peers
         self._options = list(options)
         self._within = list(within)
+        self.binary = BINARY
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -48,13 +49,13 @@ class Server:
         return f"{self._peers[self.name].partition(':')[0]}:{self.client}"
 
     def start(self) -> None:
-        assert BINARY is not None and self._process is None
+        assert self.binary is not None and self._process is None
         peer = f"http://{self._peers[self.name]}"
         scheme = "https" if any("cert-file" in option for option in self._options) else "http"
         own = f"{scheme}://{self.endpoint}"
         cluster = ",".join(f"{name}=http://{address}" for name, address in self._peers.items())
         command = [
-            *self._within, BINARY, "--name", self.name, "--data-dir", str(self.folder / self.name), "--logger", "zap", "--log-level", "error",
+            *self._within, self.binary, "--name", self.name, "--data-dir", str(self.folder / self.name), "--logger", "zap", "--log-level", "error",
             "--listen-client-urls", own, "--advertise-client-urls", own, "--listen-peer-urls", peer,
             "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster, "--heartbeat-interval", "50",
             "--election-timeout", "500", *self._options,
@@ -93,7 +94,9 @@ class Cluster:
         ports = free_ports(2 * size)
         hosts = hosts or [("127.0.0.1", ())] * size
         peers = {f"m{n}": f"{hosts[n][0]}:{ports[size + n]}" for n in range(size)}
-        self.servers = [Server(f"m{n}", self.folder, ports[n], peers, options, hosts[n][1]) for n in range(size)]
+        self.servers = [
+            Server(f"m{n}", self.folder, ports[n], peers, options, hosts[n][1]) for n in range(size)
+        ]
 
     def __enter__(self) -> Cluster:
         for server in self.servers:
@@ -168,7 +171,8 @@ class Shop:
         ]
         puts += [(self.place.values(p.stem), p.read_bytes()) for p in (source / "params").iterdir()]
         client = self.cluster.client()
-        client.write([], puts, [], [], 5.0)
+        for start in range(0, len(puts), 100):  # no more fit into one transaction
+            client.write([], puts[start : start + 100], [], [], 5.0)
         client.close()
 
     def backend(self, machine: str = "one", **settings: Any) -> EtcdBackend:

@@ -1,0 +1,87 @@
+"""The journal of a cluster, judged: whoever may write to one namespace must not be able to speak for another.
+
+A learner with a client of its own can write what it likes under its namespace, and the key ``head``. So an entry counts only
+where it stands the same under every namespace that it touches, in its order; and ``head`` only where it names the last one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from paramstore import _records
+from paramstore._etcd_client import KeyValue
+from paramstore._etcd_place import Head, Place, homes
+from paramstore.errors import JournalError
+
+Found = dict[int, dict[str, bytes]]  # lines by number, and by the namespace under which they stand
+_NUMBER = re.compile(r"[0-9a-f]{16}")
+
+
+def collect(place: Place, changes: Iterable[KeyValue], found: Found) -> None:
+    """Put the lines among ``changes`` into ``found``; keys that are none of ours say nothing."""
+    for kv in changes:
+        parts = place.told(kv.key)
+        if kv.modified and len(parts) == 3 and parts[0] == "journal" and _NUMBER.fullmatch(parts[2]):
+            found.setdefault(int(parts[2], 16), {})[parts[1]] = kv.value
+
+
+def is_complete(found: Found, after: int, last: int, namespaces: Collection[str]) -> bool:
+    """Tell whether every line from ``after`` to ``last`` is there, under all that it touches."""
+    return len(found) == last - after and all(not _lacking(found[seq], namespaces) for seq in found)
+
+
+def judged(
+    found: Found, known: Head, stands: int | None, head: Head, namespaces: Collection[str]
+) -> dict[int, bytes]:
+    """Return the lines after ``known`` up to ``head`` by number. ``stands`` is the revision before the first of them.
+
+    Raises ``JournalError`` for what no writer of ours wrote; then nothing of it counts.
+    """
+    lines: dict[int, bytes] = {}
+    before = known.id
+    for seq in range(known.seq + 1, known.seq + 1 + len(found)):
+        if seq not in found:
+            raise _forged(seq, "it is missing, though later ones are there")
+        line = next(iter(found[seq].values()))
+        record = _parsed(line, seq)
+        if _lacking(found[seq], namespaces) or any(other != line for other in found[seq].values()):
+            raise _forged(seq, "it does not stand under all that it touches")
+        if stands is not None and record["revision"] > stands + (record["kind"] not in _records.VALUELESS):
+            raise _forged(seq, f"its revision {record['revision']} does not follow {stands}")
+        stands, before = _records.number(record, stands, before), record["id"]
+        lines[seq] = line
+    if head.seq != known.seq + len(lines) or (head.id, head.revision) != (
+        before,
+        known.revision if stands is None else stands,
+    ):
+        raise JournalError(
+            "etcd: head",
+            f"it names entry {head.seq} ({head.id}, revision {head.revision}), which is not the journal's last; {_TAKEN}",
+        )
+    return lines
+
+
+def id_of(line: bytes) -> str:
+    return str(_parsed(line, 0)["id"])
+
+
+_TAKEN = "nothing after what is served is taken over. Somebody wrote there by other means: put it right (docs/etcd-access.md)"
+
+
+def _forged(seq: int, why: str) -> JournalError:
+    return JournalError(f"etcd: entry {seq} of the journal", f"{why}; {_TAKEN}")
+
+
+def _parsed(line: bytes, seq: int) -> dict[str, Any]:
+    record = _records.parse(line)
+    if record is None or not line.endswith(b"\n"):
+        raise _forged(seq, "it is no entry of ours")
+    return record
+
+
+def _lacking(lines: Mapping[str, bytes], namespaces: Collection[str]) -> bool:
+    """Tell whether an entry touches something under which it does not stand."""
+    record = _records.parse(next(iter(lines.values())))
+    return record is None or not set(homes(record, namespaces)) <= lines.keys()
