@@ -126,7 +126,7 @@ def strangers(place: Place, standing: Mapping[str, frozenset[Permission]]) -> li
 
 
 def who_may(names: Names, homes: Iterable[str]) -> str:
-    """Return in words which role may write to these namespaces; for ``_store``, or none, only an approver's."""
+    """Return in words which role may write to these namespaces; for ``@store``, or none, only an approver's."""
     touched = sorted(set(homes))
     if not touched or STORE in touched:
         return f"the role {names.approver}"

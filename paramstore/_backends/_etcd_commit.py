@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 from paramstore import _records
 from paramstore._backends._commit import LocalSession, LocalWriter
-from paramstore._backends._mirror import Followed, News
+from paramstore._backends._mirror import Followed, GapError, News
 from paramstore._backends._remote import ANSWER_S, Hold
 from paramstore._backends.base import Draft
-from paramstore._etcd_client import DeniedError
+from paramstore._etcd_client import ASK, DeniedError
 from paramstore._etcd_place import homes
+from paramstore._etcd_roles import named, who_may
 from paramstore._etcd_versions import unsafe
 from paramstore._lock import WriteLock
 from paramstore._model import Entry
 from paramstore._state import State
-from paramstore.errors import DurabilityUnknownError, UnreachableError, WriteError
+from paramstore.errors import DurabilityUnknownError, ParamstoreError, UnreachableError, WriteError
 
 if TYPE_CHECKING:
     from paramstore._backends.etcd import EtcdBackend
@@ -86,20 +87,33 @@ class EtcdWriter(LocalWriter):
         """Do a commit in the cluster, and take it over here."""
         record, line = _records.encode(entry)
         remote, namespaces = self.backend.remote, self.backend.namespaces()
-        news = remote.commit(
-            self.hold, self.known, entry.revision, entry.id, line, homes(record, namespaces), texts, keep=keep
-        )
+        touched = homes(record, namespaces)
+        try:
+            news = remote.commit(
+                self.hold, self.known, entry.revision, entry.id, line, touched, texts, keep=keep
+            )
+        except DeniedError as error:
+            needs = who_may(named(remote.place), touched)
+            error.message = error.message.replace(ASK, f"This needs {needs}")
+            raise
         self._take(news, entry.revision)
 
     def _take(self, news: News, revision: int) -> None:
+        """Take over what was just committed here. Whatever fails, it stands in the cluster."""
         mirror = self.backend.mirror
         try:
-            with mirror.locked():
-                self.known = mirror.take(mirror.followed() or Followed(), news)
-        except OSError as error:
+            try:
+                with mirror.locked():
+                    known = mirror.followed()
+                    if known is None:
+                        raise GapError
+                    self.known = mirror.take(known, news)
+            except GapError:  # somebody died while making the mirror anew
+                self.known = self.backend.follower.catch_up(ANSWER_S)
+        except (OSError, ParamstoreError) as error:
             raise DurabilityUnknownError(
                 f"Revision {revision} stands in {self.backend.remote.place.url}, but its mirror in {self.backend.root} could not "
-                f"take it over ({error.strerror or error}). Do not retry: other machines see it. Make room, then start anew."
+                f"take it over ({error}). Do not retry: other machines see it. Mend that, then start anew."
             ) from error
         self._read_on()
 

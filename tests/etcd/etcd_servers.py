@@ -99,9 +99,13 @@ class Cluster:
         ]
 
     def __enter__(self) -> Cluster:
-        for server in self.servers:
-            server.start()
-        self.wait()
+        try:
+            for server in self.servers:
+                server.start()
+            self.wait()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

