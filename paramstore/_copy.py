@@ -188,8 +188,7 @@ def _puts(image: Image, place: Place) -> Iterator[tuple[bytes, bytes]]:
             raise WriteError(
                 f"{file} has {len(raw):,} bytes, and etcd takes at most {MOST_BYTES:,} at once: split it first."
             )
-        name = namespace_of(file)
-        yield (place.values(name) if file.startswith("params/") else place.schema(name)), raw
+        yield place.file(file), raw
 
 
 # --- both -----------------------------------------------------------------------------------------

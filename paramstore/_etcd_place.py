@@ -10,7 +10,7 @@
     lock/…                   who holds the store for writing, each with a lease
 
 An entry stands under every namespace that it touches, so that nobody can record a change to one that they may not write.
-What touches none (a freeze) has the home ``_store``.
+What touches none (a freeze) has the home ``@store``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SCHEME = "etcd://"
 PORT = 2379
-STORE = "_store"  # no namespace is named so: they begin with a letter
+STORE = "@store"  # no namespace can be named so
 
 
 class Place(NamedTuple):
@@ -68,6 +68,11 @@ class Place(NamedTuple):
 
     def schema(self, namespace: str) -> bytes:
         return self.key("schemas", namespace)
+
+    def file(self, file: str) -> bytes:
+        """Return the key of a file of the store, by its name relative to the root."""
+        name = namespace_of(file)
+        return self.values(name) if file.startswith("params/") else self.schema(name)
 
     def entry(self, home: str, seq: int) -> bytes:
         return self.key("journal", home, f"{seq:016x}")

@@ -77,9 +77,11 @@ class Followed:
 
 
 class Mirror:
-    """The mirror in the directory of ``local``. All that writes needs ``locked``."""
+    """The mirror in the directory of ``local``. All that writes needs ``locked``. One ``for_people`` has files as people have
+    them: what they hold already is not written again, and editors may save there."""
 
-    def __init__(self, local: EtcdBackend) -> None:
+    def __init__(self, local: EtcdBackend, for_people: bool = False) -> None:
+        self._for_people = for_people
         self._local = local
         self._mutex = threading.Lock()
         self.signs = local.signs
@@ -209,7 +211,7 @@ class Mirror:
             self._publish(end)
         for file, text in texts.items():
             files[file] = text.modified, _files.digest(text.raw)
-            self._write(self._local.path(file), text.raw, rested=True)
+            self._put(self._local.path(file), text.raw)
         for file in gone:
             with suppress(FileNotFoundError):
                 os.unlink(self._local.path(file))
@@ -233,6 +235,12 @@ class Mirror:
         data: dict[str, Any] = {"v": FORMAT}
         data.update((name, getattr(followed, name)) for name in Followed.__slots__)
         self._write(self.signs.record, json.dumps(data).encode())
+
+    def _put(self, path: str, raw: bytes) -> None:
+        if not self._for_people:
+            self._write(path, raw, rested=True)
+        elif not os.path.exists(path) or not _files.holds(path, raw):
+            self._write(path, raw)
 
     def _write(self, path: str, raw: bytes, rested: bool = False) -> None:
         temporary = f"{path}.{os.getpid()}.new"

@@ -247,10 +247,10 @@ class Remote:
         place, seq = self.place, known.head.seq + 1
         head = Head(seq, revision, entry_id)
         puts = [(place.head, head.encoded())]
-        puts += [(place.values(namespace_of(file)), raw) for file, raw in texts.items()]
+        puts += [(place.file(file), raw) for file, raw in texts.items()]
         puts += [(place.entry(home, seq), line) for home in homes]
         guards = [Guard(place.head, known.head_modified), Guard(hold.key, exists=True)]
-        guards += [Guard(place.values(namespace_of(file)), known.files[file][0]) for file in texts]
+        guards += [Guard(place.file(file), known.files.get(file, (0, ""))[0]) for file in texts]
         for kind in ("values", "schemas"):
             start, end = place.below(kind)
             guards.append(Guard(start, known.revision + 1, end))
