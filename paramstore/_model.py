@@ -182,11 +182,13 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether readers see what the files say. ``revision`` is the one being served."""
+    """Whether readers see what the files say. ``revision`` is the one being served. ``age_s``: seconds since that was last known
+    to be the newest; 0 where files tell it at once, ``inf`` where a cluster was never reached."""
 
     revision: int
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    age_s: float = 0.0
 
     @property
     def ok(self) -> bool:

@@ -233,7 +233,7 @@ class ParamStore(Writes, Reader):
             assert self._snapshot is not None
             state = self._snapshot.state
             problems = self._complaints.problems()
-        return Health(state.revision, problems, tuple(self._warnings(state)))
+        return Health(state.revision, problems, tuple(self._warnings(state)), self._open().age_s())
 
     def _warnings(self, state: State) -> Iterator[str]:
         for name, document in state.documents.items():

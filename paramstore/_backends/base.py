@@ -113,5 +113,8 @@ class Backend(Protocol):
     def after_fork(self) -> None:
         """Forget, in a forked child, whatever only the parent may use."""
 
+    def age_s(self) -> float:
+        """Return the seconds since what ``load`` gives was last known to be the newest; ``inf`` if it never was."""
+
     def close(self) -> None:
         """Give back what is held: threads, connections. Whatever is asked after that opens it again."""

@@ -132,6 +132,10 @@ class EtcdBackend(LocalBackend):
         since = "" if age is None else f" since {utc_text(SYSTEM.now() - age)[:19]}Z"
         return f"{self.place.url} has not answered{since}: what is served may be old, and writes are refused"
 
+    def age_s(self) -> float:
+        age = self.signs.age_s()
+        return float("inf") if age is None else age
+
     # -- reading ----------------------------------------------------------------------------------
 
     def signal(self) -> object:

@@ -263,6 +263,9 @@ class LocalBackend:
 
         return _attempts.load(self.runtime)
 
+    def age_s(self) -> float:
+        return 0.0  # files tell at once
+
     def close(self) -> None:
         """Nothing is held that would have to be given back."""
 

@@ -150,6 +150,9 @@ class MemoryBackend:
     def written(self) -> Written:
         return replay(self._records)
 
+    def age_s(self) -> float:
+        return 0.0
+
     def close(self) -> None:
         """Nothing is held that would have to be given back."""
 
