@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -13,6 +14,7 @@ from paramstore._etcd_versions import unsafe, warning
 from paramstore.errors import ParamstoreError
 
 LOOK_S = 0.2  # how often it looks whether there is something to tell
+STUCK_S = 20.0  # after so long without a turn of the follower's loops, systemd hears that we live no more
 CLAIM_S = 1.0  # how often one that stands by tries to take over
 
 
@@ -31,6 +33,8 @@ class Agent:
         follower = self._backend.follower
         while not follower.claim():
             self._say(f"another process keeps {self._backend.root} in step; standing by to take over")
+            self._tell_ready()
+            notify("WATCHDOG=1")
             if stop.wait(CLAIM_S):
                 return
         follower.start()
@@ -47,23 +51,24 @@ class Agent:
         problem, why = backend.stale(), backend.follower.problem
         if problem and not why and not self._told:
             return  # it has only just begun to ask
-        problem += f" ({why})" if problem and why else ""
+        stands = "" if known is None else f". Revision {known.place().revision} is still being served."
         if known is not None and not problem:
-            self._say(
-                f"following {backend.place.url} in {backend.root}, revision {known.place().revision}",
-                once=True,
-            )
+            where = f"following {backend.place.url} in {backend.root}"
+            self._say(f"{where}, revision {known.place().revision}", where)
         elif problem:
-            self._say(
-                problem
-                if known is None
-                else f"{problem}. Revision {known.place().revision} is still being served."
-            )
+            told = f"{problem} ({why})" if why and why not in problem else problem
+            self._say(told + stands, problem)
         if known is not None and not self._ready:
+            self._warn()
+        self._tell_ready()
+        if time.monotonic() - backend.follower.alive < STUCK_S:
+            notify("WATCHDOG=1")
+
+    def _tell_ready(self) -> None:
+        """Tell systemd once that there is something to read, whoever keeps it in step."""
+        if not self._ready and self._backend.signs.seen() is not None:
             self._ready = True
             notify("READY=1")
-            self._warn()
-        notify("WATCHDOG=1")
 
     def _warn(self) -> None:
         """Tell what is known of the server's version. Should it not answer just now, the watch says so."""
@@ -72,10 +77,10 @@ class Agent:
             if words := unsafe(version) or warning(version):
                 self._tell(words)
 
-    def _say(self, text: str, once: bool = False) -> None:
-        kind = text.partition(", revision")[0] if once else text
-        if kind != self._told:
-            self._told = kind
+    def _say(self, text: str, kind: str = "") -> None:
+        """Tell ``text``, unless what it is about (``kind``) was told last."""
+        if (kind or text) != self._told:
+            self._told = kind or text
             self._tell(text)
             notify(f"STATUS={text.splitlines()[0]}")
 

@@ -15,7 +15,7 @@ class Complaints:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[str, str]] = {}  # by file: since when, and what
-        self.unsaid: list[tuple[str, int]] = []
+        self.unsaid: list[tuple[str, int, bool]] = []
 
     def note(self, state: State) -> None:
         """Remember each new problem, since when it stands, and that it is to be logged once."""
@@ -24,7 +24,7 @@ class Complaints:
                 from paramstore._clock import SYSTEM, utc_text
 
                 self._known[file] = utc_text(SYSTEM.now()), message
-                self.unsaid.append((message, state.revision))
+                self.unsaid.append((message, state.revision, "://" not in file))
         for file in [file for file in self._known if file not in state.problems]:
             del self._known[file]
 
@@ -33,8 +33,8 @@ class Complaints:
         import logging
 
         while self.unsaid:
-            message, revision = self.unsaid.pop(0)
-            text = "%s\nRevision %d is still being served; correct the file."
+            message, revision, is_file = self.unsaid.pop(0)
+            text = "%s\nRevision %d is still being served" + ("; correct the file." if is_file else ".")
             logging.getLogger("paramstore").error(text, message, revision)
 
     def problems(self) -> tuple[Problem, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from paramstore import _files, _records
+from paramstore._backends._entries import entry_puts
 from paramstore._backends._mirror import Followed
 from paramstore._backends._remote import Remote
 from paramstore._backends.etcd import named
@@ -67,17 +68,25 @@ class Copied:
 
 def read_files(backend: LocalBackend, timeout_s: float) -> Image:
     """Return all of a store in files, under its lock, with edits by hand recorded. Raises what a transaction does."""
-    with backend.session(timeout_s, None) as session:
-        names = sorted(session.state.documents)
-        files = [file for name in names for file in (backend.values_file(name), backend.schema_file(name))]
-        texts = {file: _files.read_whole(backend.path(file)).raw for file in files}
-        lines = []
-        for segment in backend.journal.segments():
-            with open(backend.journal.file(segment), "rb") as stream:
-                lines += stream.read().splitlines(keepends=True)
-        records, end = backend.journal.lines(START)
-        assert len(records) == len(lines), "the lock is held, and what a crash tore was set aside"
-        return Image(texts, lines, end.revision, records[-1]["id"] if records else "")
+    with backend.session(timeout_s, None):
+        return _image(backend)
+
+
+def _image(backend: LocalBackend) -> Image:
+    """Return what the files hold as they stand."""
+    files = [
+        file
+        for name in backend.namespaces()
+        for file in (backend.values_file(name), backend.schema_file(name))
+        if os.path.exists(backend.path(file))
+    ]
+    texts = {file: _files.read_whole(backend.path(file)).raw for file in files}
+    lines: list[bytes] = []
+    for segment in backend.journal.segments():
+        lines += _files.read_whole(backend.journal.file(segment)).raw.splitlines(keepends=True)
+    records, end = backend.journal.lines(START)
+    assert len(records) == len(lines), "whoever holds the lock has set aside what a crash tore"
+    return Image(texts, lines, end.revision, records[-1]["id"] if records else "")
 
 
 def read_cluster(remote: Remote) -> Image:
@@ -102,7 +111,9 @@ def write_files(image: Image, root: str) -> None:
             stream.write(raw)
             os.fsync(stream.fileno())
     backend.journal.extend(image.lines, START)
-    for folder in ("params", "schemas", "params/journal"):
+    for folder in filter(
+        lambda name: os.path.isdir(backend.path(name)), ("params", "schemas", "params/journal")
+    ):
         for name in os.listdir(backend.path(folder)):
             if name.endswith(".jsonl"):
                 with open(f"{backend.path(folder)}/{name}", "rb") as stream:
@@ -181,8 +192,7 @@ def _puts(image: Image, place: Place) -> Iterator[tuple[bytes, bytes]]:
     for seq, line in enumerate(image.lines):
         record = _records.parse(line)
         assert record is not None, "the journal was read as a whole"
-        for home in homes(record, known):
-            yield place.entry(home, seq), line
+        yield from entry_puts(place, seq, line, homes(record, known))
     for file, raw in sorted(image.files.items()):
         if len(raw) > MOST_BYTES:
             raise WriteError(
@@ -234,7 +244,7 @@ def _to_files(source: str, target: str, environ: Mapping[str, str], dry_run: boo
         raise WriteError(f"{root} is not empty. Nothing was written; name a new directory.")
     if not dry_run:
         write_files(image, root)
-        _compare(image, read_files(LocalBackend(root, Options()), ANSWER_S), target)
+        _compare(image, _image(LocalBackend(root, Options())), target)
     return _copied(image, 0, dry_run)
 
 

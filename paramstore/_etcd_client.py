@@ -33,10 +33,10 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.keepalive_permit_without_calls", 0),  # etcd ends connections on which idle clients ask
+    ("grpc.keepalive_permit_without_calls", 0),  # etcd ends connections that ask without a call under way
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2_000),  # also how long a connection may take to come about
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),
@@ -131,8 +131,11 @@ class Client:
 
     # -- calls ------------------------------------------------------------------------------------
 
-    def call(self, method: str, request: Any, timeout_s: float, *, try_s: float = TRY_S) -> Any:
-        """Return the answer to one call, from whichever endpoint gives one within ``timeout_s``.
+    def call(
+        self, method: str, request: Any, timeout_s: float, *, try_s: float = TRY_S, once: bool = False
+    ) -> Any:
+        """Return the answer to one call, from whichever endpoint gives one within ``timeout_s``. ``once``: each is tried once,
+        for those who pause between two tries themselves.
 
         Raises ``UnreachableError`` when none did, ``DeniedError``, ``CompactedError``, and ``WriteError`` for what
         the cluster refuses.
@@ -164,7 +167,7 @@ class Client:
             if now - began > TRY_S:  # somebody had taken the call, as one that waits for a lock
                 silent = now
             left = min(deadline, silent + REACH_S) - now
-            if left <= 0:
+            if left <= 0 or (once and tried >= len(self._endpoints) and again != "token"):
                 raise self._unreachable(why, now - begun)
             if tried % len(self._endpoints) == 0:
                 time.sleep(min(left, pause_s * random.uniform(0.5, 1.5)))
@@ -229,14 +232,16 @@ class Client:
 
     # -- reading and writing ----------------------------------------------------------------------
 
-    def read(self, ranges: Sequence[Range], timeout_s: float, revision: int = 0) -> tuple[int, list[Answer]]:
+    def read(
+        self, ranges: Sequence[Range], timeout_s: float, revision: int = 0, once: bool = False
+    ) -> tuple[int, list[Answer]]:
         """Return what stands in each range, all at one revision of etcd, and that revision: the newest, or ``revision``."""
         request = MESSAGES["TxnRequest"]()
         for asked in ranges:
             one = request.success.add().request_range
             one.key, one.range_end, one.limit = asked.key, asked.end, asked.limit
             one.min_mod_revision, one.revision = asked.since, revision
-        answer = self.call("Txn", request, timeout_s)
+        answer = self.call("Txn", request, timeout_s, once=once)
         return answer.header.revision, [_answer(each.response_range) for each in answer.responses]
 
     def write(

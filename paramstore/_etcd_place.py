@@ -7,7 +7,7 @@
     schemas/<namespace>      the text of schemas/<namespace>.schema.json
     journal/<home>/<seq>     an entry's line, under each namespace that it touches; ``seq`` is 16 hex digits
     copying                  there while a store is being copied to here: nobody reads it yet
-    lock/…                   who holds the store for writing, each with a lease
+    ~lock/…                  who holds the store for writing, each with a lease
 
 An entry stands under every namespace that it touches, so that nobody can record a change to one that they may not write.
 What touches none (a freeze) has the home ``@store``.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEME = "etcd://"
 PORT = 2379
+LOCK = "~lock"  # after all other keys
 STORE = "@store"  # no namespace can be named so
 
 
@@ -42,9 +43,18 @@ class Place(NamedTuple):
 
     @property
     def name(self) -> str:
-        """A name for files: the prefix, and which cluster, in whatever order its members are named."""
-        cluster = hashlib.sha256(",".join(sorted(self.endpoints)).encode()).hexdigest()[:8]
-        return f"{self.prefix.strip('/').replace('/', '-')}-{cluster}"
+        """A name for files: readable, and another one for each prefix and cluster, in whatever order its members are named."""
+        whole = f"{self.prefix} {','.join(sorted(self.endpoints))}"
+        return f"{self.prefix.strip('/').replace('/', '-')}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+
+    def is_of(self, label: str) -> bool:
+        """Tell whether a ``label`` is that of this store: the same prefix, and an endpoint in common."""
+        prefix, _, endpoints = label.strip().partition(" ")
+        return prefix == self.prefix and not set(endpoints.split(",")).isdisjoint(self.endpoints)
+
+    @property
+    def label(self) -> str:
+        return f"{self.prefix} {','.join(self.endpoints)}"
 
     # -- keys -------------------------------------------------------------------------------------
 
@@ -61,7 +71,12 @@ class Place(NamedTuple):
 
     @property
     def lock(self) -> bytes:
-        return self.key("lock")
+        return self.key(LOCK)
+
+    @property
+    def watched(self) -> tuple[bytes, bytes]:
+        """Return first and end of the range of all keys but those of the lock, which concern nobody who follows."""
+        return self.below()[0], self.lock
 
     def values(self, namespace: str) -> bytes:
         return self.key("values", namespace)
@@ -142,6 +157,10 @@ def parse(url: str) -> Place:
     rest = url.removeprefix(SCHEME)
     hosts, slash, prefix = rest.partition("/")
     names = [name.strip() for name in hosts.split(",")]
+    if "@" in hosts:
+        raise SettingsError(
+            "PARAMSTORE_BACKEND names a user: set PARAMSTORE_ETCD_USER and PARAMSTORE_ETCD_PASSWORD_FILE instead. Nothing was opened."
+        )
     plain = prefix.strip("/")
     if not url.startswith(SCHEME) or not all(names) or not slash or not plain:
         raise SettingsError(

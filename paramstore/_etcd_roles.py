@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from paramstore._etcd_place import STORE, Place, end_of
+from paramstore._etcd_place import LOCK, STORE, Place, end_of
 from paramstore.errors import SettingsError
 
 READ, WRITE, BOTH = 0, 1, 2  # etcd's own numbers
@@ -97,7 +97,7 @@ def wanted(place: Place, names: Names, namespaces: Iterable[str]) -> dict[str, f
             Permission(WRITE, place.values(namespace)),
             Permission(WRITE, *place.below("journal", namespace)),
             Permission(WRITE, place.head),
-            Permission(WRITE, *place.below("lock")),
+            Permission(WRITE, *place.below(LOCK)),
         )
         roles[names.learner(namespace)] = frozenset([read, *writes])
     roles[names.approver] = frozenset([Permission(BOTH, *place.below())])

@@ -47,7 +47,6 @@ COMMANDS = [
     "commit",
     "git",
     "agent",
-    "mirror",
     "copy",
     "etcd",
     "check",

@@ -6,8 +6,9 @@ where it stands the same under every namespace that it touches, in its order; an
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from paramstore import _records
@@ -27,6 +28,12 @@ def collect(place: Place, changes: Iterable[KeyValue], found: Found) -> None:
             found.setdefault(int(parts[2], 16), {})[parts[1]] = kv.value
 
 
+def entry_puts(place: Place, seq: int, line: bytes, where: Sequence[str]) -> list[tuple[bytes, bytes]]:
+    """Return what puts an entry under all that it touches: whole under the first, under the others what proves it."""
+    rest = [(place.entry(home, seq), _proof(line)) for home in where[1:]]
+    return [(place.entry(where[0], seq), line), *rest]
+
+
 def is_complete(found: Found, after: int, last: int, namespaces: Collection[str]) -> bool:
     """Tell whether every line from ``after`` to ``last`` is there, under all that it touches."""
     return len(found) == last - after and all(not _lacking(found[seq], namespaces) for seq in found)
@@ -44,9 +51,11 @@ def judged(
     for seq in range(known.seq + 1, known.seq + 1 + len(found)):
         if seq not in found:
             raise _forged(seq, "it is missing, though later ones are there")
-        line = next(iter(found[seq].values()))
+        line = _whole(found[seq])
         record = _parsed(line, seq)
-        if _lacking(found[seq], namespaces) or any(other != line for other in found[seq].values()):
+        if _lacking(found[seq], namespaces) or any(
+            each not in (line, _proof(line)) for each in found[seq].values()
+        ):
             raise _forged(seq, "it does not stand under all that it touches")
         if stands is not None and record["revision"] > stands + (record["kind"] not in _records.VALUELESS):
             raise _forged(seq, f"its revision {record['revision']} does not follow {stands}")
@@ -81,7 +90,16 @@ def _parsed(line: bytes, seq: int) -> dict[str, Any]:
     return record
 
 
+def _proof(line: bytes) -> bytes:
+    return b"sha256 " + hashlib.sha256(line).hexdigest().encode()
+
+
+def _whole(lines: Mapping[str, bytes]) -> bytes:
+    """Return the line itself among what stands for an entry, empty if only proofs of it were found."""
+    return next((line for line in lines.values() if not line.startswith(b"sha256 ")), b"")
+
+
 def _lacking(lines: Mapping[str, bytes], namespaces: Collection[str]) -> bool:
     """Tell whether an entry touches something under which it does not stand."""
-    record = _records.parse(next(iter(lines.values())))
+    record = _records.parse(_whole(lines))
     return record is None or not set(homes(record, namespaces)) <= lines.keys()

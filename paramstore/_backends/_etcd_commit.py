@@ -56,6 +56,11 @@ class EtcdWriter(LocalWriter):
             self.known = self.backend.follower.catch_up(ANSWER_S)
             yield lock
 
+    def stands(self, last: State | None) -> int:
+        if last is None and not self._started and (known := self.backend.mirror.followed()) is not None:
+            return known.place().revision
+        return super().stands(last)
+
     def _judge_server(self) -> None:
         """Raise ``WriteError`` for a server that is known to lose what it acknowledged. Asked once in a process."""
         if not self._judged:

@@ -15,11 +15,12 @@ from paramstore._clock import SYSTEM
 class Signs:
     """The files below ``runtime`` (``.paramstore/`` of the mirror) by which processes of one machine tell each other."""
 
-    __slots__ = ("heard_file", "mark", "problem_file", "record", "turn_file")
+    __slots__ = ("heard_file", "label_file", "mark", "problem_file", "record", "turn_file")
 
     def __init__(self, runtime: str) -> None:
         self.record = os.path.join(runtime, "followed")  # how far the mirror came; written last
         self.mark = os.path.join(runtime, "unfinished")  # there while files are replaced that belong together
+        self.label_file = os.path.join(runtime, "store")  # of which store it is the mirror
         self.turn_file = os.path.join(runtime, "follower.lock")  # locked by who follows
         self.heard_file = os.path.join(runtime, "heard")  # when the mirror was last known to be in step
         self.problem_file = os.path.join(runtime, "problem")  # why it cannot be, though the cluster answers
@@ -30,6 +31,10 @@ class Signs:
             return None if os.path.exists(self.mark) else _files.identity(os.stat(self.record))
         except OSError:
             return None
+
+    def label(self) -> str:
+        """Return of which store this is the mirror, or nothing where nobody said so yet."""
+        return _content(self.label_file)
 
     def is_followed(self) -> bool:
         """Tell whether some process on this machine follows the cluster."""
@@ -53,6 +58,7 @@ class Signs:
         except OSError:
             return  # readers will call it stale
         try:
+            _files.share(fd, os.path.dirname(self.heard_file))
             os.pwrite(fd, f"{boot} {uptime:020.6f} {SYSTEM.now():020.6f}\n".encode(), 0)
         finally:
             os.close(fd)
@@ -83,8 +89,12 @@ class Signs:
             return  # readers will call it stale
 
     def problem(self) -> str:
-        try:
-            with open(self.problem_file, encoding="utf-8") as file:
-                return file.read(10_000)
-        except OSError:
-            return ""
+        return _content(self.problem_file)
+
+
+def _content(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(10_000)
+    except OSError:
+        return ""

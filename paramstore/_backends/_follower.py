@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import random
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -39,14 +40,16 @@ class Follower:
         self._turn: int | None = None  # the descriptor of the lock that says who follows
         self.stopping = threading.Event()
         self.problem = ""  # why it is not in step
+        self.alive = time.monotonic()  # when one of the loops last took a turn
 
     # -- one step ---------------------------------------------------------------------------------
 
-    def catch_up(self, timeout_s: float) -> Followed:
-        """Take over all that is new. Raises what ``Remote.news`` does; then the mirror is as it was."""
+    def catch_up(self, timeout_s: float, once: bool = False) -> Followed:
+        """Take over all that is new. Raises what ``Remote.news`` does; then the mirror is as it was. ``once``: every endpoint is
+        asked once."""
         with self._mirror.locked():
             known = self._mirror.checked()
-        news = self._remote.news(known or Followed(), timeout_s)
+        news = self._remote.news(known or Followed(), timeout_s, once)
         with self._mirror.locked():
             now = self._mirror.followed() if known is not None else self._mirror.checked()
             if now is None:  # made anew, from all there is
@@ -87,8 +90,9 @@ class Follower:
         threading.Thread(target=self._check, name="paramstore-check", daemon=True).start()
         pause_s = PAUSE_S[0]
         while not self.stopping.is_set():
+            self.alive = time.monotonic()
             try:
-                known = self.catch_up(self._check_s + 3.0)
+                known = self.catch_up(self._check_s + 3.0, once=True)
                 pause_s = PAUSE_S[0]
                 self._tell(None)
                 self._follow(known)
@@ -127,6 +131,9 @@ class Follower:
     def _check(self) -> None:
         """Ask for the newest entry now and then; cut a watch that should have brought it, or whose mirror somebody changed."""
         while not self.stopping.wait(self._check_s * random.uniform(0.5, 1.0)):
+            if self.problem:
+                continue  # it is being asked already
+            self.alive = time.monotonic()
             try:
                 if self._is_in_step() or (not self.stopping.wait(DEAF_S) and self._is_in_step()):
                     self._signs.hear()

@@ -77,11 +77,9 @@ class Followed:
 
 
 class Mirror:
-    """The mirror in the directory of ``local``. All that writes needs ``locked``. One ``for_people`` has files as people have
-    them: what they hold already is not written again, and editors may save there."""
+    """The mirror in the directory of ``local``. All that writes needs ``locked``."""
 
-    def __init__(self, local: EtcdBackend, for_people: bool = False) -> None:
-        self._for_people = for_people
+    def __init__(self, local: EtcdBackend) -> None:
         self._local = local
         self._mutex = threading.Lock()
         self.signs = local.signs
@@ -109,6 +107,8 @@ class Mirror:
             for name in FOLDERS:
                 _files.make_folder(self._local.path(name))
             _files.make_runtime(self._local.runtime)
+            if not self.signs.label():
+                self._write(self.signs.label_file, self._local.place.label.encode())
             self._made = True
 
     def after_fork(self) -> None:
@@ -211,7 +211,7 @@ class Mirror:
             self._publish(end)
         for file, text in texts.items():
             files[file] = text.modified, _files.digest(text.raw)
-            self._put(self._local.path(file), text.raw)
+            self._write(self._local.path(file), text.raw, rested=True)
         for file in gone:
             with suppress(FileNotFoundError):
                 os.unlink(self._local.path(file))
@@ -235,12 +235,6 @@ class Mirror:
         data: dict[str, Any] = {"v": FORMAT}
         data.update((name, getattr(followed, name)) for name in Followed.__slots__)
         self._write(self.signs.record, json.dumps(data).encode())
-
-    def _put(self, path: str, raw: bytes) -> None:
-        if not self._for_people:
-            self._write(path, raw, rested=True)
-        elif not os.path.exists(path) or not _files.holds(path, raw):
-            self._write(path, raw)
 
     def _write(self, path: str, raw: bytes, rested: bool = False) -> None:
         temporary = f"{path}.{os.getpid()}.new"

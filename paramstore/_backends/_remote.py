@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from paramstore._backends._entries import Found, collect, id_of, is_complete, judged
+from paramstore._backends._entries import Found, collect, entry_puts, id_of, is_complete, judged
 from paramstore._backends._mirror import Followed, News, Text
 from paramstore._etcd_client import Answer, Client, CompactedError, Guard, KeyValue, Range
 from paramstore._etcd_place import EMPTY, STORE, Credentials, Head, Place
@@ -27,7 +27,7 @@ from paramstore.errors import (
     WriteError,
 )
 
-LEASE_S = 10  # how long a holder that died, or cannot reach the cluster, keeps others waiting
+LEASE_S = 4  # how long a holder that died, or cannot reach the cluster, keeps others waiting
 PAGE = 500  # entries read at a time
 ANSWER_S = 5.0  # how long the cluster has to answer
 
@@ -56,7 +56,7 @@ class Remote:
 
     # -- what is new ------------------------------------------------------------------------------
 
-    def news(self, known: Followed, timeout_s: float = ANSWER_S) -> News:
+    def news(self, known: Followed, timeout_s: float = ANSWER_S, once: bool = False) -> News:
         """Return what stands in the cluster and is not known yet.
 
         Raises ``UnreachableError``, ``StoreNotFoundError`` where there is no store, and ``JournalError``.
@@ -64,7 +64,7 @@ class Remote:
         place, since = self.place, known.revision + 1
         below = (Range(*place.below(kind), since) for kind in ("values", "schemas"))
         revision, (copying, head, *kinds) = self.client.read(
-            [Range(place.copying), Range(place.head), *below], timeout_s
+            [Range(place.copying), Range(place.head), *below], timeout_s, once=once
         )
         if copying.found:
             raise StoreNotFoundError(
@@ -135,12 +135,12 @@ class Remote:
 
     def newest(self, timeout_s: float) -> Head:
         """Return what the cluster says was committed last."""
-        _, (head,) = self.client.read([Range(self.place.head)], timeout_s)
+        _, (head,) = self.client.read([Range(self.place.head)], timeout_s, once=True)
         return self._head(head)[0]
 
     def follow(self, revision: int) -> Any:
         """Return all changes after ``revision`` of etcd, as ``Watch`` gives them."""
-        return self.client.watch(*self.place.below(), revision + 1)
+        return self.client.watch(*self.place.watched, revision + 1)
 
     def told(self, known: Followed, revision: int, changes: list[KeyValue]) -> News | None:
         """Return what the changes of one revision of etcd come to, ``None`` if they are none of the store's own."""
@@ -248,7 +248,7 @@ class Remote:
         head = Head(seq, revision, entry_id)
         puts = [(place.head, head.encoded())]
         puts += [(place.file(file), raw) for file, raw in texts.items()]
-        puts += [(place.entry(home, seq), line) for home in homes]
+        puts += entry_puts(place, seq, line, homes)
         guards = [Guard(place.head, known.head_modified), Guard(hold.key, exists=True)]
         guards += [Guard(place.file(file), known.files.get(file, (0, ""))[0]) for file in texts]
         for kind in ("values", "schemas"):
@@ -259,7 +259,8 @@ class Remote:
             done, at, seen = self.client.write(
                 guards, puts, [] if keep else [hold.key], [mine, hold.key], timeout_s
             )
-        except UnreachableError as error:
+        except WriteError as error:
+            # a refusal too: it may be that of a second try, when the answer to the first was lost
             at, seen = self._settle(mine, entry_id, error)
             done = True
         standing = {kv.key: kv for kv in seen}
@@ -283,13 +284,17 @@ class Remote:
             hold.key = b""
         return News(at, head, at, {seq: line}, {file: Text(raw, at) for file, raw in texts.items()})
 
-    def _settle(self, mine: bytes, entry_id: str, error: UnreachableError) -> tuple[int, list[KeyValue]]:
-        """Find out whether a commit took place to which the cluster did not answer."""
-        self._lease = 0
+    def _settle(self, mine: bytes, entry_id: str, error: WriteError) -> tuple[int, list[KeyValue]]:
+        """Find out whether a commit took place to which the cluster did not answer, or said no. Raises ``error`` if it was
+        refused, ``DurabilityUnknownError`` if nobody knows."""
+        self._lease, refused = 0, False
         with suppress(ParamstoreError):
             _, (answer,) = self.client.read([Range(mine)], 2.0)
             if answer.found and id_of(answer.found[0].value) == entry_id:
                 return answer.found[0].modified, []
+            refused = not isinstance(error, UnreachableError)
+        if refused:
+            raise error
         raise DurabilityUnknownError(
             f"{error}: nobody knows yet whether the commit was written. Do not retry; when it answers again, `paramstore history` "
             f"tells (entry {entry_id}).",

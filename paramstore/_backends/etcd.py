@@ -16,7 +16,7 @@ from paramstore._clock import SYSTEM, utc_text
 from paramstore._etcd_place import Credentials, parse
 from paramstore._options import Options
 from paramstore._state import State
-from paramstore.errors import InvalidFileError, SettingsError, UnreachableError
+from paramstore.errors import InvalidFileError, SettingsError, UnreachableError, WriteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,9 +62,15 @@ class EtcdBackend(LocalBackend):
     def _following(self) -> tuple[Remote, Mirror, Follower]:
         """Return what follows and writes, which readers beside an agent never need."""
         if self._parts is None:
-            from paramstore._backends._follower import Follower
-            from paramstore._backends._mirror import Mirror
-            from paramstore._backends._remote import Remote
+            try:
+                from paramstore._backends._follower import Follower
+                from paramstore._backends._mirror import Mirror
+                from paramstore._backends._remote import Remote
+            except ImportError as error:
+                raise UnreachableError(
+                    f"This process can neither follow nor write to {self.place.url} ({error}): install 'paramstore[etcd]'. To read, "
+                    "an agent on this machine is enough"
+                ) from None
 
             remote, mirror = Remote(self.place, self.credentials), Mirror(self)
             self._parts = remote, mirror, Follower(mirror, remote, self.check_s)
@@ -89,20 +95,34 @@ class EtcdBackend(LocalBackend):
         """
         if self._prepared:
             return
-        if self.signs.is_followed() or not self.follower.claim():
-            self._wait_for_mirror()
-        else:
-            try:
-                self.follower.catch_up(ANSWER_S)
-            except UnreachableError:
-                if self.signs.seen() is None:
-                    self.follower.stop()
-                    raise
-            except BaseException:
+        label = self.signs.label()
+        if label and not self.place.is_of(label):
+            raise SettingsError(
+                f"{self.root} is the mirror of another store ({label}), not of {self.place.url}. Name another directory in "
+                "PARAMSTORE_MIRROR, name the members of the cluster as the other processes of this machine do, or delete the mirror "
+                "while nobody uses it. Nothing was opened."
+            )
+        try:
+            if self.signs.is_followed() or not self.follower.claim():
+                self._wait_for_mirror()
+            else:
+                self._begin_to_follow()
+        except WriteError:  # away, refused, or without what it takes: what is there can be read
+            if self.signs.seen() is None:
+                raise
+        self._prepared = True
+
+    def _begin_to_follow(self) -> None:
+        try:
+            self.follower.catch_up(ANSWER_S)
+        except UnreachableError:
+            if self.signs.seen() is None:
                 self.follower.stop()
                 raise
-            self.follower.start()
-        self._prepared = True
+        except BaseException:
+            self.follower.stop()
+            raise
+        self.follower.start()
 
     def _wait_for_mirror(self) -> None:
         deadline = time.monotonic() + ANSWER_S
@@ -119,8 +139,11 @@ class EtcdBackend(LocalBackend):
         now = time.monotonic()
         if now - self._looked > ALONE_S:
             self._looked = now
-            if not self.signs.is_followed() and self.follower.claim():
-                self.follower.start()
+            try:
+                if not self.signs.is_followed() and self.follower.claim():
+                    self.follower.start()
+            except WriteError:
+                return  # told by the age of what is served
 
     def stale(self) -> str:
         """Return why what is served may be old, or nothing."""
@@ -130,7 +153,7 @@ class EtcdBackend(LocalBackend):
         if age is not None and age <= STALE_CHECKS * self.check_s:
             return ""
         since = "" if age is None else f" since {utc_text(SYSTEM.now() - age)[:19]}Z"
-        return f"{self.place.url} has not answered{since}: what is served may be old, and writes are refused"
+        return f"{self.place.url} has not answered anyone here{since}: what is served may be old"
 
     def age_s(self) -> float:
         age = self.signs.age_s()

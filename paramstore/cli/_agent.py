@@ -1,4 +1,4 @@
-"""Many machines: ``agent`` keeps this one's mirror in step, ``mirror`` a git work tree, and ``copy`` moves a store."""
+"""Many machines: ``agent``, which keeps this one's mirror in step, and ``copy``, which moves a store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
 
@@ -17,10 +16,6 @@ from paramstore import ParamStore
 from paramstore.cli._etcd import cluster_of
 from paramstore.cli._output import count_of, patience, print_json, say
 from paramstore.cli._shared import dry_run_option, json_option
-from paramstore.errors import ParamstoreError
-
-if TYPE_CHECKING:
-    from paramstore._git_mirror import Mirrored
 
 
 @click.command(
@@ -57,76 +52,6 @@ def _teller(as_json: bool) -> Callable[[str], None]:
         sys.stdout.flush()  # a log is read while it is written
 
     return tell
-
-
-@click.command(
-    short_help="Keep a git work tree in step with the cluster.",
-    epilog="Example: paramstore mirror /srv/parameters --sync",
-)
-@click.argument("directory", metavar="DIRECTORY")
-@click.option("--once", is_flag=True, help="One round, then end.")
-@click.option(
-    "--every",
-    "every_s",
-    type=click.FloatRange(min=0.1),
-    default=10.0,
-    show_default=True,
-    metavar="S",
-    help="Seconds between two rounds.",
-)
-@click.option("--by-author", is_flag=True, help="One git commit for each run of entries of one author.")
-@click.option("--sync", is_flag=True, help="git pull --rebase before each round, git push after it.")
-@json_option
-@click.pass_obj
-def mirror(
-    store: ParamStore,
-    *,
-    directory: str,
-    once: bool,
-    every_s: float,
-    by_author: bool,
-    sync: bool,
-    as_json: bool,
-) -> None:
-    """Keep the git work tree DIRECTORY in step with the cluster that PARAMSTORE_BACKEND names, both ways, until SIGTERM or Ctrl-C.
-
-    What was committed in the cluster becomes git commits with the journal's messages. What was merged in git becomes a commit
-    in the cluster, by its git author, judged by schemas, constraints and freezes. Where both changed the same value, or an edit is not
-    committed, nothing is changed and it says so (--once: exit status 1).
-    """
-    from paramstore._git_mirror import GitMirror
-
-    backend = cluster_of(store)
-    rounds = GitMirror(directory, backend)
-    stop, tell, told = _stopped_by_signals(), _teller(as_json), ""
-    try:
-        while not stop.is_set():
-            try:
-                words = _said(rounds.round(by_author, sync))
-            except ParamstoreError as error:
-                if once:
-                    raise
-                words = str(error)
-            if words and words != told:
-                tell(words)
-            told = words
-            if once or stop.wait(every_s):
-                return
-    finally:
-        backend.close()
-
-
-def _said(done: Mirrored) -> str:
-    said = []
-    if done.pushed:
-        said.append(
-            f"{', '.join(done.pushed)} to the cluster"
-            + (f" as revision {done.revision}" if done.revision is not None else "")
-        )
-    if done.taken:
-        said.append(f"{count_of(done.taken, 'line')} of the journal taken over")
-    said += [f"git commit {commit.commit[:10]}" for commit in done.commits]
-    return "; ".join(said)
 
 
 @click.command(

@@ -77,7 +77,7 @@ def test_the_command_makes_the_roles_once(office: Office) -> None:
         (WRITE, below + b"values/edge", b""),
         (WRITE, below + b"journal/edge/", below + b"journal/edge0"),
         (WRITE, below + b"head", b""),
-        (WRITE, below + b"lock/", below + b"lock0"),
+        (WRITE, below + b"~lock/", below + b"~lock0"),
     }
     made = standing_roles(office)
     assert made == {
@@ -266,7 +266,7 @@ def test_a_reader_reads_and_cannot_write(office: Office) -> None:
     begun = time.monotonic()
     refusal(lambda: set_value(store, "risk.size", 3.0))
     assert time.monotonic() - begun < 1.0  # at once, and not as a lock that somebody holds
-    for key in (*before, office.place.head, office.place.entry("edge", 0), office.place.key("lock", "x")):
+    for key in (*before, office.place.head, office.place.entry("edge", 0), office.place.key("~lock", "x")):
         denied(rogue, key)
     assert office.standing() == before
     assert store.get("risk.size") == 2.0 and store.health.problems == ()

@@ -48,7 +48,7 @@ def run(*words: str, status: int = 0) -> Result:
 
 
 def state(root: Path) -> dict[str, bytes]:
-    found = {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.glob("*/*.*"))}
+    found = {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.glob("[ps]*/*.*"))}
     journal = b"".join(path.read_bytes() for path in sorted((root / "params/journal").glob("*.jsonl")))
     return {**found, "journal": journal}
 
@@ -149,3 +149,26 @@ def test_a_file_that_is_too_large_for_etcd_is_refused(shop: Shop, tmp_path: Path
     image = _copy.read_files(LocalBackend(str(made), Options()), 5.0)
     with pytest.raises(WriteError, match=r"gate\.yaml has 1,6.* bytes, and etcd takes at most"):
         _copy.write_cluster(image, shop.cluster.client(), shop.place, lambda: None)
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_values_that_no_entry_records_come_back_as_they_stand(
+    shop: Shop, tmp_path: Path, committed: bool
+) -> None:
+    shop.fill(SCHEMAS, VALUES)
+    if committed:
+        made = ParamStore(backend=shop.backend(), environ={})
+        with made.transaction(author="learner") as tx:
+            tx["gate.trades"] = 40
+    key, client = shop.place.values("gate"), shop.cluster.client()
+    from paramstore._etcd_client import Range
+
+    text = client.read([Range(key)], 5.0)[1][0].found[0].value
+    client.write([], [(key, text.replace(b"high: 0.5", b"high: 0.6"))], [], [], 5.0)
+    run(shop.place.url, str(tmp_path / "back"))
+    back = ParamStore(tmp_path / "back", environ={})
+    assert back.get("gate.tiers.high") == 0.6
+    with back.transaction(author="learner") as tx:
+        tx["gate.trades"] = 41
+    kinds = [entry.kind for entry in back.history()]
+    assert kinds == (["external", "commit", "external", "commit"] if committed else ["external", "commit"])

@@ -247,7 +247,7 @@ def _calls(scene: Scene) -> int:
 
 def test_it_may_stop_others_from_writing_until_an_approver_helps(scene: Scene) -> None:
     """A lock without a lease holds everybody up; values stay, and who may write locks takes it away."""
-    key = scene.place.key("lock", "0")
+    key = scene.place.key("~lock", "0")
     scene.forge([(key, b"")])
     boss = scene.office.store("approver")
     with pytest.raises(LockTimeoutError), boss.transaction(author="boss", reason="a test", timeout_s=1.0):

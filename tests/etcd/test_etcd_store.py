@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from etcd_servers import Shop
+from etcd_servers import Cluster, Shop
 from local_store import number, schema
 
 from paramstore import ParamStore, params
@@ -74,7 +74,7 @@ def test_addresses(url: str, endpoints: tuple[str, ...], prefix: str) -> None:
 @pytest.mark.parametrize(
     "url",
     ["", "etcd://", "etcd://host", "etcd://host/", "etcd:///x", "etcd://a,,b/x", "etcd://a:x/y", "etcd://a:0/y",
-     "etcd://a:70000/y", "http://a/b", "etcd://a/b//c", "etcd://a/../c", "etcd://a/\x01", "etcd://:1/x"],
+     "etcd://a:70000/y", "http://a/b", "etcd://a/b//c", "etcd://a/../c", "etcd://user:secret@a/c", "etcd://a/\x01", "etcd://:1/x"],
 )  # fmt: skip
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="Nothing was opened"):
@@ -83,6 +83,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 
 def test_the_same_cluster_has_one_mirror_in_whatever_order_it_is_named() -> None:
     assert parse("etcd://a:1,b:2/x").name == parse("etcd://b:2,a:1/x").name != parse("etcd://b:2,a:1/y").name
+    assert parse("etcd://a:1/live/a").name != parse("etcd://a:1/live-a").name
 
 
 def test_entries_stand_under_what_they_touch() -> None:
@@ -219,7 +220,7 @@ def test_a_hold_that_ended_lets_nothing_be_written(filled: Shop) -> None:
     client = filled.cluster.client()
     with pytest.raises(LockLostError, match="Nothing was written"), made.transaction(author="learner") as tx:
         tx["gate.trades"] = 41
-        _, (held,) = client.read([Range(*filled.place.below("lock"))], 5.0)
+        _, (held,) = client.read([Range(*filled.place.below("~lock"))], 5.0)
         client.write([], [], [kv.key for kv in held.found], [], 5.0)
     assert made.get("gate.trades") == 30
     step(made, 42)
@@ -352,3 +353,14 @@ def test_the_settings_of_a_cluster_are_of_the_environment(tmp_path: Path) -> Non
     (tmp_path / "paramstore.toml").write_text('backend = "etcd://elsewhere/x"\n')
     with pytest.raises(SettingsError, match=r"`backend` is set in the environment \(PARAMSTORE_BACKEND=…\)"):
         ParamStore(tmp_path, environ={}).get("gate.trades")
+
+
+def test_a_mirror_is_of_one_store(shop: Shop, cluster: Cluster, tmp_path: Path) -> None:
+    shop.fill(SCHEMAS, VALUES)
+    step(store(shop), 40)
+    other = Shop(cluster, tmp_path)  # on the same server, in the same directory
+    other.fill(SCHEMAS, VALUES)
+    with pytest.raises(SettingsError, match=r"is the mirror of another store .* Nothing was opened"):
+        store(other).get("gate.trades")
+    assert store(shop).get("gate.trades") == 40
+    other.close()
