@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not tracer.AVAILABLE, reason="traces system call
 
 FULL = os.environ.get("FAULT_SWEEP") == "full"
 WORKERS = os.cpu_count() or 2
-SHARE_OF_KILLS = 1.0 if FULL else 0.5
+SHARE_OF_KILLS = 1.0 if FULL else 0.3
 SHARE_OF_ERRORS = float(os.environ.get("FAULT_SHARE") or (1.0 if FULL else 0.018))
 
 
