@@ -177,10 +177,14 @@ def test_readers_go_on_while_the_cluster_is_away_and_are_told(tmp_path: Path) ->
             gone = time.monotonic()
             until(lambda: not reader.health.ok, "the problem")
             time.sleep(0.3)
-            assert 0.5 < reader.health.age_s < time.monotonic() - gone + 2, "it grows with the time that nobody answers"
+            assert 0.5 < reader.health.age_s < time.monotonic() - gone + 2, (
+                "it grows with the time that nobody answers"
+            )
             assert reader.get("gate.trades") == 41
             problem = reader.health.problems[0]
-            assert problem.file == shop.place.url and "has not answered anyone here since 20" in problem.message
+            assert (
+                problem.file == shop.place.url and "has not answered anyone here since 20" in problem.message
+            )
             begin = time.monotonic()
             with (
                 pytest.raises(UnreachableError, match=r"Nothing was written; revision 1 stands"),
