@@ -10,9 +10,10 @@ from etcd_servers import BINARY, Cluster, Shop
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if BINARY is None:
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.etcd)
+            if BINARY is None:
                 item.add_marker(pytest.mark.skip(reason="etcd is not installed (Debian: etcd-server)"))
 
 
