@@ -52,19 +52,24 @@ need_system() {
   command -v "$1" >/dev/null 2>&1 || echo "note: $1 is missing; tests that need it will be skipped" >&2
 }
 
-# need_etcd: find etcd, or take Debian's file of it into the environment: installed, the package would start a service
+# need_etcd: find etcd (not the unsafe one that the tests have beside $PYTHON) and name it in ETCD_BINARY, or take Debian's file of
+# it into the environment: installed, the package would start a service
 need_etcd() {
-  local folder
-  folder=$("$PYTHON" -c 'import sys; print(sys.prefix)')/etcd
-  command -v etcd >/dev/null 2>&1 && return
-  if [ ! -x "$folder/usr/bin/etcd" ] && command -v apt-get >/dev/null 2>&1; then
+  local prefix others
+  prefix=$("$PYTHON" -c 'import sys; print(sys.prefix)')
+  others=$(printf '%s' "$PATH" | tr ':' '\n' | grep -vxF "$prefix/bin" | paste -sd:)
+  ETCD_BINARY=$(PATH="$others" command -v etcd || true)
+  if [ -z "$ETCD_BINARY" ] && [ ! -x "$prefix/etcd/usr/bin/etcd" ] && command -v apt-get >/dev/null 2>&1; then
     echo "Fetching etcd-server ..." >&2
-    mkdir -p "$folder"
+    mkdir -p "$prefix/etcd"
     [ "$(id -u)" != 0 ] || apt-get update -qq >/dev/null 2>&1 || true
-    (cd "$folder" && apt-get download -qq etcd-server >/dev/null 2>&1 && dpkg-deb -x etcd-server_*.deb .) || true
+    (cd "$prefix/etcd" && apt-get download -qq etcd-server >/dev/null 2>&1 && dpkg-deb -x etcd-server_*.deb .) || true
   fi
-  PATH="$folder/usr/bin:$PATH"
-  command -v etcd >/dev/null 2>&1 || echo "note: etcd is missing; tests that need it will be skipped" >&2
+  [ -n "$ETCD_BINARY" ] || [ ! -x "$prefix/etcd/usr/bin/etcd" ] || ETCD_BINARY=$prefix/etcd/usr/bin/etcd
+  if [ -n "$ETCD_BINARY" ]; then export ETCD_BINARY; else
+    unset ETCD_BINARY
+    echo "note: etcd is missing; tests that need it will be skipped" >&2
+  fi
 }
 
 # need_language_server: what editors show in a values file is tested with the public server for YAML, of the lock

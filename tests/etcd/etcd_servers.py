@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,9 @@ from paramstore._etcd_messages import MESSAGES
 from paramstore._etcd_place import Credentials, Place, parse
 from paramstore._options import Options
 
-BINARY = os.environ.get("ETCD_BINARY") or shutil.which("etcd")
+OWN = str(Path(sys.prefix) / "bin")  # where the unsafe server of the tests has its name
+OTHERS = os.pathsep.join(folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder != OWN)
+BINARY = os.environ.get("ETCD_BINARY") or shutil.which("etcd", path=OTHERS)
 START_S = 30.0
 
 
