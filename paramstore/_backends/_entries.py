@@ -1,7 +1,7 @@
 """The journal of a cluster, judged: whoever may write to one namespace must not be able to speak for another.
 
 A learner with a client of its own can write what it likes under its namespace, and the key ``head``. So an entry counts only
-where it stands the same under every namespace that it touches, in its order; and ``head`` only where it names the last one.
+where it, or its proof, stands under every namespace that it touches, in its order; and ``head`` only where it names the last one.
 """
 
 from __future__ import annotations

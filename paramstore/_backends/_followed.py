@@ -54,11 +54,10 @@ class Signs:
         """Say that the mirror is in step just now."""
         boot, uptime = SYSTEM.uptime()
         try:
-            fd = os.open(self.heard_file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fd = _files.open_or_create(self.heard_file)
         except OSError:
             return  # readers will call it stale
         try:
-            _files.share(fd, os.path.dirname(self.heard_file))
             os.pwrite(fd, f"{boot} {uptime:020.6f} {SYSTEM.now():020.6f}\n".encode(), 0)
         finally:
             os.close(fd)

@@ -111,9 +111,6 @@ class Mirror:
                 self._write(self.signs.label_file, self._local.place.label.encode())
             self._made = True
 
-    def after_fork(self) -> None:
-        self._mutex = threading.Lock()
-
     # -- how far it came --------------------------------------------------------------------------
 
     def followed(self) -> Followed | None:
