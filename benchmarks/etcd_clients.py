@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import platform
 import random
 import re
 import statistics
@@ -24,16 +23,15 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import quiet
 from benchmarks.etcd_candidates import CANDIDATES, GUARD, OURS
 from benchmarks.etcd_children import ANSWER_S, PREFIX, Child, children, knock, put
-from benchmarks.harness import Case, compare, process, quantity, table, times
-from benchmarks.page import MADE, laid
+from benchmarks.etcd_page import ROOT, Line, can_start, parser, publish
+from benchmarks.harness import Case, compare, process, quantity, times
 from benchmarks.startup import bare
 
 if TYPE_CHECKING:
     from etcd_servers import Cluster
 
-ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = "benchmarks.etcd_clients"
 PAGE = ROOT / "docs" / "etcd-clients.md"
-SERVERS = [str(ROOT / "tests" / name) for name in ("", "faults", "etcd")]  # who starts etcd for the tests
 AFTER, MEANWHILE = range(50), range(100, 125)  # the changes after a restart, and those before it
 EVENT_S, SILENT_S = 2.0, 8.0  # how long one change, and all of them, are waited for
 
@@ -68,22 +66,6 @@ class Plan:
 
 
 QUICK = Plan(2, 5, 1, 5, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A candidate's row of a table: a cell for each column, or why there is none."""
-
-    section: str
-    name: str
-    figures: tuple[str, ...]
-    failed: bool = False
-
-    def head(self) -> tuple[str, ...]:
-        return "client", *SECTIONS[self.section]
-
-    def cells(self) -> tuple[str, ...]:
-        return self.name, *self.figures
 
 
 # -- what it costs ----------------------------------------------------------------------------------------
@@ -297,53 +279,29 @@ def lines(found: Found) -> list[Line]:
             why = "" if SIZE in cells else cells[VERSION]  # a candidate that does not run has nothing else
             figures = (why,) if why else tuple(cells.get(column, "") for column in columns)
             missing = bool(why) or "" in figures or "silent" in figures
-            made.append(Line(section, name, figures, failed=name == OURS and missing))
+            made.append(
+                Line(section, ("client", *columns), (name, *figures), failed=name == OURS and missing)
+            )
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit 0 when our own client has all figures, 1 when it has not, 2 when nothing can be measured here."""
-    options = _options(arguments)
-    sys.path[:0] = SERVERS
-    try:
-        from etcd_servers import BINARY, Cluster
-    except ImportError as error:
-        print(f"{error}: pip install 'paramstore[bench]'", file=sys.stderr)
+    asks = parser(PROGRAM, __doc__, PAGE)
+    asks.add_argument("--only", type=_names, default=list(CANDIDATES), metavar=",".join(CANDIDATES))
+    options = asks.parse_args(arguments)
+    if not can_start():
         return 2
-    if BINARY is None:
-        print("etcd is not installed (Debian: etcd-server)", file=sys.stderr)
-        return 2
+    from etcd_servers import Cluster
+
     others = quiet.others()
     with Cluster() as cluster:
         client = cluster.client()
         server = str(client.status(ANSWER_S).version)
         client.close()
         made = lines(measured(cluster, options.only, QUICK if options.quick else Plan()))
-    how = _how(options, server, quiet.verdict(others()))
-    tables = {
-        section: f"{how}\n\n{table([line for line in made if line.section == section])}"
-        for section in SECTIONS
-    }
-    print("\n\n".join(f"## {section}\n\n{text}" for section, text in tables.items()))
-    if options.docs:
-        options.docs.write_text(laid(options.docs.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    publish(PROGRAM, options, list(SECTIONS), made, f"etcd {server}, one member, data in memory", others)
     return int(any(line.failed for line in made))
-
-
-def _how(options: argparse.Namespace, server: str, share: str) -> str:
-    words = " --quick" if options.quick else ""
-    on = f"CPython {platform.python_version()}, {os.cpu_count()} processors, etcd {server}, one member, data in memory"
-    return f"{MADE}python -m benchmarks.etcd_clients{words} --docs` on {time.strftime('%Y-%m-%d')} ({on}); {share}."
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.etcd_clients", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few repetitions: does everything run?")
-    parser.add_argument("--only", type=_names, default=list(CANDIDATES), metavar=",".join(CANDIDATES))
-    parser.add_argument(
-        "--docs", type=Path, nargs="?", const=PAGE, metavar="PAGE", help=f"lay tables into {PAGE.name}"
-    )
-    return parser.parse_args(arguments)
 
 
 def _names(text: str) -> list[str]:

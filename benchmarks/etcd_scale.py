@@ -1,20 +1,14 @@
-# ruff: noqa: T201 - a command line
 """``python -m benchmarks.etcd_scale``: how size, namespaces, watchers, a long journal and many commits grow the cost, on one real
 server, and straight lines fitted to it. ``--docs`` lays the tables into the page."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
 import statistics
-import sys
 import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks import quiet
@@ -29,11 +23,12 @@ from benchmarks.etcd_load import (
     short_schema,
     watchers,
 )
-from benchmarks.etcd_machines import PAGE, SERVERS, agent
-from benchmarks.harness import Case, compare, quantity, table, times
-from benchmarks.page import MADE, laid
+from benchmarks.etcd_machines import PAGE, agent
+from benchmarks.etcd_page import Line, can_start, parser, publish
+from benchmarks.harness import Case, compare, quantity, times
 from benchmarks.stores import AUTHOR, LEAF
 
+PROGRAM = "benchmarks.etcd_scale"
 COMMIT, BYTES, WATCHERS = "A commit, by size", "Bytes of a commit", "Watchers of one server"
 MIRROR, GROWTH, MODEL = "A new machine", "How the database grows", "The model"
 SIZES, MANY, CROWDS, JOURNALS = (
@@ -48,22 +43,6 @@ SENT = (
 IN_EACH = 60  # parameters, where there are several namespaces
 WATCHED = 500  # parameters of the namespace whose commits are watched
 QUOTA = 2 * 1024**3  # bytes of a database, unless a server is told otherwise
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A row of a table."""
-
-    section: str
-    columns: tuple[str, ...]
-    figures: tuple[str, ...]
-    failed: bool = False
-
-    def head(self) -> tuple[str, ...]:
-        return self.columns
-
-    def cells(self) -> tuple[str, ...]:
-        return self.figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,32 +342,14 @@ def measured(bench: Bench, quick: bool) -> list[Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit 0 when all was measured, 2 when nothing can be here."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.etcd_scale", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few repetitions: does everything run?")
-    parser.add_argument("--docs", type=Path, nargs="?", const=PAGE, metavar="PAGE", help=f"lay tables into {PAGE.name}")  # fmt: skip
-    options = parser.parse_args(arguments)
-    sys.path[:0] = SERVERS
-    try:
-        from etcd_servers import BINARY
-    except ImportError as error:
-        print(f"{error}: pip install 'paramstore[bench]'", file=sys.stderr)
-        return 2
-    if BINARY is None:
-        print("etcd is not installed (Debian: etcd-server)", file=sys.stderr)
+    options = parser(PROGRAM, __doc__, PAGE).parse_args(arguments)
+    if not can_start():
         return 2
     others = quiet.others()
     with server() as bench:
         lines = measured(bench, options.quick)
-    words = " --quick" if options.quick else ""
-    how = (
-        f"{MADE}python -m benchmarks.etcd_scale{words} --docs` on {time.strftime('%Y-%m-%d')} (CPython {platform.python_version()}, "
-        f"{os.cpu_count()} processors, one server, data and mirrors in memory); {quiet.verdict(others())}."
-    )
-    names = (COMMIT, BYTES, WATCHERS, MIRROR, GROWTH, MODEL)
-    tables = {name: f"{how}\n\n{table([line for line in lines if line.section == name])}" for name in names}
-    print("\n\n".join(f"## {name}\n\n{text}" for name, text in tables.items()))
-    if options.docs:
-        options.docs.write_text(laid(options.docs.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    sections = COMMIT, BYTES, WATCHERS, MIRROR, GROWTH, MODEL
+    publish(PROGRAM, options, sections, lines, "one server, data and mirrors in memory", others)
     return 0
 
 

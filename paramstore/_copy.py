@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from paramstore import _files, _records
@@ -17,7 +18,7 @@ from paramstore._backends._mirror import Followed
 from paramstore._backends._remote import Remote
 from paramstore._backends.etcd import named
 from paramstore._backends.local import LocalBackend
-from paramstore._etcd_client import MOST_BYTES, Client, Guard, Range
+from paramstore._etcd_client import MOST_BYTES, Client, DeniedError, Guard, Range
 from paramstore._etcd_place import SCHEME, Head, Place, homes
 from paramstore._journal import START
 from paramstore._opening import options_of
@@ -128,7 +129,8 @@ def write_cluster(image: Image, client: Client, place: Place, step: Callable[[],
     """
     mark, label = place.copying, image.digest.encode()
     if refuse_store(client, place, label):
-        done, _, _ = client.write([Guard(mark), Guard(place.head)], [(mark, label)], [], [], ANSWER_S)
+        start, end = place.below()
+        done, _, _ = client.write([Guard(start, 1, end)], [(mark, label)], [], [], ANSWER_S)
         if not done:
             raise ConflictError(f"Another copy to {place.url} has just begun. Nothing was written.")
     there = _entries(client, place)
@@ -154,9 +156,36 @@ def refuse_store(client: Client, place: Place, label: bytes) -> bool:
             f"Another copy to {place.url} was not finished, of a store that was not as this one is now. Finish that one, or "
             f"empty the prefix (`etcdctl del --prefix {place.prefix}`). Nothing was written."
         )
-    if anything.found:
+    if _first_key(client, place):
         raise ConflictError(f"{place.url} holds a store already. Nothing was written; choose another prefix.")
+    if anything.found:
+        raise ConflictError(
+            f"Within {place.url} stands {_text(anything.found[0].key)}, of another store or of something else, and one would read "
+            "the other's keys. Nothing was written; choose another prefix, or empty this one."
+        )
+    _refuse_around(client, place)
     return True
+
+
+def _refuse_around(client: Client, place: Place) -> None:
+    """Raise ``ConflictError`` where ``place`` lies within another store, as far as this user may look there."""
+    for outer in place.around:
+        with suppress(DeniedError):
+            if key := _first_key(client, outer):
+                raise ConflictError(
+                    f"{place.url} lies within the store at {outer.url} ({_text(key)} stands there), and one would read the other's "
+                    "keys. Nothing was written; choose another prefix."
+                )
+
+
+def _first_key(client: Client, place: Place) -> bytes:
+    """Return a key of the store that stands at ``place``, or nothing."""
+    _, answers = client.read([Range(start, end, limit=1) for start, end in place.own], ANSWER_S)
+    return next((answer.found[0].key for answer in answers if answer.found), b"")
+
+
+def _text(key: bytes) -> str:
+    return key.decode("utf-8", "backslashreplace")
 
 
 def _entries(client: Client, place: Place) -> set[bytes]:

@@ -18,6 +18,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read at the import: it writes
 
 import grpc
 
+from paramstore._doctor_report import span_text
 from paramstore._etcd_messages import MESSAGES
 from paramstore._etcd_place import Credentials
 from paramstore.errors import ParamstoreError, SettingsError, UnreachableError, WriteError
@@ -42,14 +43,12 @@ _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 _METHODS = {
-    "Range": ("/etcdserverpb.KV/Range", "RangeResponse"),
     "Txn": ("/etcdserverpb.KV/Txn", "TxnResponse"),
     "Compact": ("/etcdserverpb.KV/Compact", "CompactionResponse"),
     "LeaseGrant": ("/etcdserverpb.Lease/LeaseGrant", "LeaseGrantResponse"),
     "LeaseKeepAlive": ("/etcdserverpb.Lease/LeaseKeepAlive", "LeaseKeepAliveResponse"),
     "LeaseRevoke": ("/etcdserverpb.Lease/LeaseRevoke", "LeaseRevokeResponse"),
     "Lock": ("/v3lockpb.Lock/Lock", "LockResponse"),
-    "Unlock": ("/v3lockpb.Lock/Unlock", "UnlockResponse"),
     "Status": ("/etcdserverpb.Maintenance/Status", "StatusResponse"),
     "Authenticate": ("/etcdserverpb.Auth/Authenticate", "AuthenticateResponse"),
     "AuthEnable": ("/etcdserverpb.Auth/AuthEnable", "AuthResponse"),
@@ -82,11 +81,10 @@ class DeniedError(WriteError):
 
 
 class KeyValue(NamedTuple):
-    """What stands under a key: ``created`` and ``modified`` are etcd's revisions; 0 where the key is gone."""
+    """What stands under a key, and the revision of etcd that put it there; 0 where the key is gone."""
 
     key: bytes
     value: bytes
-    created: int
     modified: int
 
 
@@ -228,7 +226,9 @@ class Client:
     def _unreachable(self, why: str, timeout_s: float) -> UnreachableError:
         everyone = ", ".join(self.credentials.endpoints)
         cause = _cause(why, self.credentials)
-        return UnreachableError(f"etcd at {everyone} did not answer within {timeout_s:g} s{cause} ({why})")
+        return UnreachableError(
+            f"etcd at {everyone} did not answer within {span_text(timeout_s)}{cause} ({why})"
+        )
 
     # -- reading and writing ----------------------------------------------------------------------
 
@@ -371,16 +371,13 @@ def _by_revision(events: list[Any]) -> Iterator[tuple[int, list[KeyValue]]]:
     found: dict[int, list[KeyValue]] = {}
     for event in events:
         kv = event.kv
-        gone = event.type == 1
-        changed = KeyValue(
-            kv.key, kv.value, 0 if gone else kv.create_revision, 0 if gone else kv.mod_revision
-        )
+        changed = KeyValue(kv.key, kv.value, 0 if event.type == 1 else kv.mod_revision)
         found.setdefault(kv.mod_revision, []).append(changed)
     yield from sorted(found.items())
 
 
 def _answer(answer: Any) -> Answer:
-    found = [KeyValue(kv.key, kv.value, kv.create_revision, kv.mod_revision) for kv in answer.kvs]
+    found = [KeyValue(kv.key, kv.value, kv.mod_revision) for kv in answer.kvs]
     return Answer(found, answer.count, answer.more)
 
 

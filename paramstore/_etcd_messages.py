@@ -46,8 +46,6 @@ _TABLE = {
     "LeaseKeepAliveResponse": "1 header Header, 2 ID int64, 3 TTL int64",
     "LockRequest": "1 name bytes, 2 lease int64",
     "LockResponse": "1 header Header, 2 key bytes",
-    "UnlockRequest": "1 key bytes",
-    "UnlockResponse": "1 header Header",
     "StatusRequest": "",
     "StatusResponse": "1 header Header, 2 version string, 3 dbSize int64, 4 leader uint64, 8 errors string*",
     "AuthenticateRequest": "1 name string, 2 password string",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SCHEME = "etcd://"
 PORT = 2379
+ANSWER_S = 5.0  # how long a cluster, or whoever follows it on a machine, has to answer
 LOCK = "~lock"  # after all other keys
 STORE = "@store"  # no namespace can be named so
 
@@ -56,6 +57,12 @@ class Place(NamedTuple):
     def label(self) -> str:
         return f"{self.prefix} {','.join(self.endpoints)}"
 
+    @property
+    def around(self) -> list[Place]:
+        """Return the places that this one lies within, the outermost first."""
+        parts = self.prefix.strip("/").split("/")
+        return [self._replace(prefix=f"/{'/'.join(parts[:count])}/") for count in range(1, len(parts))]
+
     # -- keys -------------------------------------------------------------------------------------
 
     def key(self, *parts: str) -> bytes:
@@ -77,6 +84,12 @@ class Place(NamedTuple):
     def watched(self) -> tuple[bytes, bytes]:
         """Return first and end of the range of all keys but those of the lock, which concern nobody who follows."""
         return self.below()[0], self.lock
+
+    @property
+    def own(self) -> list[tuple[bytes, bytes]]:
+        """Return first and end of the ranges in which a store here has its keys, and none that lies within or around it."""
+        single = [(key, key + b"\0") for key in (self.head, self.copying)]
+        return [*single, *map(self.below, ("values", "schemas", "journal"))]
 
     def values(self, namespace: str) -> bytes:
         return self.key("values", namespace)

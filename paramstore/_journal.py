@@ -15,7 +15,7 @@ from paramstore.errors import JournalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
 SEGMENT_BYTES = 4 << 20
@@ -266,26 +266,33 @@ class Journal:
             return 0 if self.single else max(1, revision), 0
         return at.segment, at.offset
 
-    def extend(self, lines: Iterable[bytes], at: Position) -> Position:
-        """Append lines that were a journal's already after ``at``, as they are, and return where it ends then. Not durable:
-        whoever takes over a whole journal syncs it in the end, or can make it anew."""
-        begin = at
+    def extend(
+        self, lines: Sequence[bytes], at: Position, records: Sequence[dict[str, Any]] | None = None
+    ) -> Position:
+        """Append lines that were a journal's already after ``at``, as they are, and return where it ends then. ``records`` is
+        what they say, where that is known. Not durable: whoever takes over a whole journal syncs it in the end, or can make it
+        anew."""
+        stands, before = at.counted if at.offset else None, None
         opened = -1
         fd = -1
         try:
-            for line in lines:
-                revision = _revision(line)
-                segment, offset = self.place_after(at, len(line), revision)
+            for number, line in enumerate(lines):
+                record = _sound(line) if records is None else records[number]
+                said = record.get(_records.SAID, record["revision"])
+                if record["kind"] == "abort" and stands is not None:
+                    before = before or self._last_id(at)
+                segment, offset = self.place_after(at, len(line), said)
                 if segment != opened:
                     if fd >= 0:
                         os.close(fd)
                     fd, opened = self._opened(segment, offset), segment
                 os.pwrite(fd, line, offset)
-                at = Position(segment, offset + len(line), revision, line[-11:-3])
+                stands, before = _records.number(record, stands, before), record["id"]
+                at = Position(segment, offset + len(line), stands, line[-11:-3])
         finally:
             if fd >= 0:
                 os.close(fd)
-        return self.lines(begin)[1]
+        return at
 
     def _opened(self, segment: int, offset: int) -> int:
         folder = os.path.dirname(self.file(segment))
@@ -359,11 +366,10 @@ class Journal:
         return keep
 
 
-def _revision(line: bytes) -> int:
+def _sound(line: bytes) -> dict[str, Any]:
     record = _records.parse(line)
     assert record is not None
-    revision: int = record["revision"]
-    return revision
+    return record
 
 
 def _last_entry(raw: bytes, begin: int) -> tuple[int, dict[str, Any], bytes] | None:

@@ -34,6 +34,7 @@ def opened(given: str | None, environ: Mapping[str, str], clock: Clock) -> tuple
 
     root = find_root(environ) if given is None else check_root(given, "The given root")
     options = options_of(root, environ)
+    options.backend = options.mirror = None  # of another store: a root that is named goes before it
     return LocalBackend(root, options, clock), options
 
 

@@ -34,33 +34,28 @@ def entry_puts(place: Place, seq: int, line: bytes, where: Sequence[str]) -> lis
     return [(place.entry(where[0], seq), line), *rest]
 
 
-def is_complete(found: Found, after: int, last: int, namespaces: Collection[str]) -> bool:
-    """Tell whether every line from ``after`` to ``last`` is there, under all that it touches."""
-    return len(found) == last - after and all(not _lacking(found[seq], namespaces) for seq in found)
-
-
 def judged(
     found: Found, known: Head, stands: int | None, head: Head, namespaces: Collection[str]
-) -> dict[int, bytes]:
-    """Return the lines after ``known`` up to ``head`` by number. ``stands`` is the revision before the first of them.
+) -> tuple[dict[int, bytes], dict[int, dict[str, Any]]]:
+    """Return the lines after ``known`` up to ``head`` by number, and what they say. ``stands`` is the revision before them.
 
     Raises ``JournalError`` for what no writer of ours wrote; then nothing of it counts.
     """
     lines: dict[int, bytes] = {}
+    records: dict[int, dict[str, Any]] = {}
     before = known.id
     for seq in range(known.seq + 1, known.seq + 1 + len(found)):
         if seq not in found:
             raise _forged(seq, "it is missing, though later ones are there")
         line = _whole(found[seq])
         record = _parsed(line, seq)
-        if _lacking(found[seq], namespaces) or any(
-            each not in (line, _proof(line)) for each in found[seq].values()
-        ):
+        others = set(found[seq].values()) - {line}
+        if not set(homes(record, namespaces)) <= found[seq].keys() or (others and others != {_proof(line)}):
             raise _forged(seq, "it does not stand under all that it touches")
         if stands is not None and record["revision"] > stands + (record["kind"] not in _records.VALUELESS):
             raise _forged(seq, f"its revision {record['revision']} does not follow {stands}")
         stands, before = _records.number(record, stands, before), record["id"]
-        lines[seq] = line
+        lines[seq], records[seq] = line, record
     if head.seq != known.seq + len(lines) or (head.id, head.revision) != (
         before,
         known.revision if stands is None else stands,
@@ -69,7 +64,12 @@ def judged(
             "etcd: head",
             f"it names entry {head.seq} ({head.id}, revision {head.revision}), which is not the journal's last; {_TAKEN}",
         )
-    return lines
+    return lines, records
+
+
+def is_entry(line: bytes, entry_id: str) -> bool:
+    record = _records.parse(line)
+    return record is not None and record["id"] == entry_id
 
 
 def id_of(line: bytes) -> str:
@@ -97,9 +97,3 @@ def _proof(line: bytes) -> bytes:
 def _whole(lines: Mapping[str, bytes]) -> bytes:
     """Return the line itself among what stands for an entry, empty if only proofs of it were found."""
     return next((line for line in lines.values() if not line.startswith(b"sha256 ")), b"")
-
-
-def _lacking(lines: Mapping[str, bytes], namespaces: Collection[str]) -> bool:
-    """Tell whether an entry touches something under which it does not stand."""
-    record = _records.parse(_whole(lines))
-    return record is None or not set(homes(record, namespaces)) <= lines.keys()

@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from paramstore import _records
-from paramstore._backends._commit import LocalSession, LocalWriter
+from paramstore._backends._commit import LocalSession, LocalWriter, unwritten
 from paramstore._backends._mirror import Followed, GapError, News
-from paramstore._backends._remote import ANSWER_S, Hold
+from paramstore._backends._remote import Hold
 from paramstore._backends.base import Draft
 from paramstore._etcd_client import ASK, DeniedError
-from paramstore._etcd_place import homes
+from paramstore._etcd_place import ANSWER_S, homes
 from paramstore._etcd_roles import named, who_may
 from paramstore._etcd_versions import unsafe
 from paramstore._lock import WriteLock
 from paramstore._model import Entry
 from paramstore._state import State
-from paramstore.errors import DurabilityUnknownError, ParamstoreError, UnreachableError, WriteError
+from paramstore.errors import DurabilityUnknownError, JournalError, ParamstoreError, WriteError
 
 if TYPE_CHECKING:
     from paramstore._backends.etcd import EtcdBackend
@@ -42,7 +42,7 @@ class EtcdWriter(LocalWriter):
         try:
             with super().session(timeout_s, last, tolerant) as session:
                 yield session
-        except UnreachableError as error:
+        except WriteError as error:
             raise _unwritten(error, self.stands(last)) from None
 
     @contextmanager
@@ -53,7 +53,10 @@ class EtcdWriter(LocalWriter):
             self.backend.remote.held(max(0.001, deadline - time.monotonic())) as self.hold,
         ):
             self._judge_server()
-            self.known = self.backend.follower.catch_up(ANSWER_S)
+            try:
+                self.known = self.backend.follower.catch_up(ANSWER_S)
+            except JournalError as error:
+                raise unwritten(error, self.stands(None)) from None
             yield lock
 
     def stands(self, last: State | None) -> int:
@@ -152,6 +155,6 @@ EtcdWriter.session_class = EtcdSession
 
 def _unwritten(error: WriteError, revision: int) -> WriteError:
     if "Nothing was written" not in error.message or "stands" not in error.message:
-        text = error.message.removesuffix(" Nothing was written").rstrip(".")
+        text = error.message.rstrip(".").removesuffix(" Nothing was written").rstrip(".")
         error.message = f"{text}. Nothing was written; revision {revision} stands."
     return error

@@ -15,7 +15,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from paramstore import _files
-from paramstore._backends._mirror import Followed, GapError, News
+from paramstore._backends._mirror import Followed, GapError
 from paramstore._etcd_client import CompactedError
 from paramstore._gate import keep, unlock
 from paramstore.errors import UnreachableError
@@ -23,6 +23,7 @@ from paramstore.errors import UnreachableError
 if TYPE_CHECKING:
     from paramstore._backends._mirror import Mirror
     from paramstore._backends._remote import Remote
+    from paramstore._etcd_client import KeyValue
 
 PAUSE_S = 0.1, 5.0  # between two tries to reach the cluster, the shortest and the longest
 DEAF_S = 0.5  # how long after an entry the watch may bring it
@@ -106,22 +107,24 @@ class Follower:
 
     def _follow(self, known: Followed) -> None:
         watch = self._watch = self._remote.follow(known.revision)
+        if self.stopping.is_set():  # by one who saw no watch to end
+            watch.cancel()
         for revision, changes in watch:
-            news = self._remote.told(known, revision, changes)
-            if news is not None:
-                known = self._take(news)
+            self._take(revision, changes)
             if self.stopping.is_set():
                 watch.cancel()
                 return
 
-    def _take(self, news: News) -> Followed:
+    def _take(self, revision: int, changes: list[KeyValue]) -> None:
         with self._mirror.locked():
             known = self._mirror.followed()
             if known is None:
                 raise GapError
-            now = self._mirror.take(known, news)
+            news = self._remote.told(known, revision, changes)
+            if news is None:
+                return
+            self._mirror.take(known, news)
         self._signs.hear()
-        return now
 
     def _tell(self, error: Exception | None) -> None:
         """Remember why it is not in step. What waiting will not mend is told to all processes."""

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from paramstore import _files, _generation
@@ -52,6 +52,7 @@ class News:
     lines: dict[int, bytes] = field(default_factory=dict)
     texts: dict[str, Text] = field(default_factory=dict)
     gone: frozenset[str] = frozenset()
+    records: dict[int, dict[str, Any]] = field(default_factory=dict)  # what the lines say, where it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Mirror:
         self._mutex = threading.Lock()
         self.signs = local.signs
         self._made = False
+        self._record: tuple[bytes, Followed] | None = None  # what it says, as last read or written here
         self._seen: dict[
             str, tuple[str, _files.Identity]
         ] = {}  # files that were found to be as they were left
@@ -118,14 +120,15 @@ class Mirror:
         if os.path.exists(self.signs.mark):
             return None
         try:
-            with open(self.signs.record, "rb") as file:
-                data = json.loads(file.read())
-            if data.pop("v") != FORMAT:
-                return None
-            data["head"] = Head(*data["head"])
-            data["position"] = tuple(data["position"])
-            data["files"] = {file: tuple(pair) for file, pair in data["files"].items()}
-            return Followed(**data)
+            fd = os.open(self.signs.record, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                raw = os.read(fd, os.fstat(fd).st_size)
+            finally:
+                os.close(fd)
+            last = self._record
+            if last is None or last[0] != raw:
+                self._record = last = raw, _followed(raw)
+            return last[1]
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
 
@@ -179,12 +182,13 @@ class Mirror:
     def clear(self) -> Followed:
         """Take all of it away, to make it anew. Readers go on with what they have until it is whole again."""
         local = self._local
-        self._write(self.signs.mark, b"")
+        self._mark()
         with suppress(FileNotFoundError):
             os.unlink(self.signs.record)
         for segment in local.journal.segments():
             os.unlink(local.journal.file(segment))
-        for folder, end in (("params", ".yaml"), ("schemas", ".schema.json")):
+        own = ("params", ".yaml"), ("schemas", ".schema.json")
+        for folder, end in (*own, ("params", ".new"), ("schemas", ".new")):  # the last two of one who died
             for name in _files.names(local.path(folder), end):
                 os.unlink(f"{local.path(folder)}/{name}")
         return Followed()
@@ -198,13 +202,20 @@ class Mirror:
         texts = {
             file: text for file, text in news.texts.items() if known.files.get(file, (0,))[0] < text.modified
         }
-        gone = news.gone & known.files.keys()
+        gone = {file for file in news.gone if known.files.get(file, (news.revision + 1,))[0] <= news.revision}
         files = {file: pair for file, pair in known.files.items() if file not in gone}
+        if known.boot == _boot() and not (texts or gone or lines):  # nor is there anything to write
+            return replace(
+                known,
+                revision=max(known.revision, news.revision),
+                head_modified=max(known.head_modified, news.head_modified),
+            )
         if len(texts) + len(gone) + len(lines) > 1:
-            self._write(self.signs.mark, b"")
+            self._mark()
         end = known.place()
         if lines:  # first: readers that follow the journal need no file
-            end = self._local.journal.extend(lines, end)
+            records = [news.records[seq] for seq in fresh] if news.records else None
+            end = self._local.journal.extend(lines, end, records)
             self._publish(end)
         for file, text in texts.items():
             files[file] = text.modified, _files.digest(text.raw)
@@ -231,7 +242,17 @@ class Mirror:
     def _save(self, followed: Followed) -> None:
         data: dict[str, Any] = {"v": FORMAT}
         data.update((name, getattr(followed, name)) for name in Followed.__slots__)
-        self._write(self.signs.record, json.dumps(data).encode())
+        raw = json.dumps(data).encode()
+        self._write(self.signs.record, raw)
+        self._record = raw, followed
+
+    def _mark(self) -> None:
+        """Say that what is here does not belong together until it is taken away again."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            os.close(os.open(self.signs.mark, flags, 0o644))
+        except FileExistsError:  # of one who died, or no file at all
+            self._write(self.signs.mark, b"")
 
     def _write(self, path: str, raw: bytes, rested: bool = False) -> None:
         temporary = f"{path}.{os.getpid()}.new"
@@ -247,6 +268,16 @@ class Mirror:
     def _publish(self, end: Position) -> None:
         with suppress(OSError):  # readers then see the files by looking at them
             _generation.publish(self._local.generation_path, end.revision, end.segment, end.offset)
+
+
+def _followed(raw: bytes) -> Followed:
+    data = json.loads(raw)
+    if data.pop("v") != FORMAT:
+        raise ValueError
+    data["head"] = Head(*data["head"])
+    data["position"] = tuple(data["position"])
+    data["files"] = {file: tuple(pair) for file, pair in data["files"].items()}
+    return Followed(**data)
 
 
 def _boot() -> str:

@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from paramstore._backends._entries import Found, collect, entry_puts, id_of, is_complete, judged
+from paramstore._backends._entries import Found, collect, entry_puts, id_of, is_entry, judged
 from paramstore._backends._mirror import Followed, News, Text
 from paramstore._etcd_client import Answer, Client, CompactedError, Guard, KeyValue, Range
-from paramstore._etcd_place import EMPTY, STORE, Credentials, Head, Place
+from paramstore._etcd_place import ANSWER_S, EMPTY, STORE, Credentials, Head, Place
 from paramstore._state import namespace_of
 from paramstore.errors import (
     ConflictError,
@@ -29,7 +29,6 @@ from paramstore.errors import (
 
 LEASE_S = 4  # how long a holder that died, or cannot reach the cluster, keeps others waiting
 PAGE = 500  # entries read at a time
-ANSWER_S = 5.0  # how long the cluster has to answer
 
 
 @dataclass
@@ -66,6 +65,10 @@ class Remote:
         revision, (copying, head, *kinds) = self.client.read(
             [Range(place.copying), Range(place.head), *below], timeout_s, once=once
         )
+        if revision < known.revision:
+            raise self._other_past(
+                f"it is at revision {revision} of etcd, and {known.revision} was seen before"
+            )
         if copying.found:
             raise StoreNotFoundError(
                 f"A store is being copied to {place.url}, and not all of it is there. If nobody copies any more, run the same "
@@ -95,20 +98,49 @@ class Remote:
         self, known: Followed, head: Answer, revision: int, texts: dict[str, Text], gone: frozenset[str], timeout_s: float
     ) -> News:  # fmt: skip
         now, modified = self._head(head)
-        found: Found = {}
         there = ({*known.files} - gone) | texts.keys()
-        namespaces = {namespace_of(file) for file in there}
-        if now.seq > known.head.seq:
-            starts = [
-                (self.place.entry(home, known.head.seq + 1), self.place.below("journal", home)[1])
-                for home in namespaces | {STORE}
-            ]
-            found = self._entries(starts, now.seq, timeout_s)
-            if not is_complete(found, known.head.seq, now.seq, namespaces):  # of a namespace that is no more
-                whole = self._entries([self.place.below("journal")], now.seq, timeout_s)
-                found = {seq: lines for seq, lines in whole.items() if seq > known.head.seq}
-        lines = judged(found, known.head, known.stands, now, namespaces)
-        return News(revision, now, modified, lines, texts, gone)
+        lines, records = self._lines(known, now, {namespace_of(file) for file in there}, timeout_s)
+        return News(revision, now, modified, lines, texts, gone, records)
+
+    def _lines(
+        self, known: Followed, now: Head, namespaces: set[str], timeout_s: float
+    ) -> tuple[dict[int, bytes], dict[int, dict[str, Any]]]:
+        """Return what ``judged`` does of the lines after ``known`` up to ``now``."""
+        if (now.seq, now.id) == (known.head.seq, known.head.id):
+            return judged({}, known.head, known.stands, now, namespaces)
+        first, last = max(known.head.seq, 0), max(known.head.seq, now.seq)
+        starts = [
+            (self.place.entry(home, first), self.place.below("journal", home)[1])
+            for home in namespaces | {STORE}
+        ]
+        try:
+            return self._judged(self._entries(starts, last, timeout_s), known, now, namespaces)
+        except JournalError:  # that of a namespace which is no more stands elsewhere
+            whole = self._entries([self.place.below("journal")], last, timeout_s)
+        found = {seq: lines for seq, lines in whole.items() if seq >= first}
+        return self._judged(found, known, now, namespaces)
+
+    def _judged(
+        self, found: Found, known: Followed, now: Head, namespaces: set[str]
+    ) -> tuple[dict[int, bytes], dict[int, dict[str, Any]]]:
+        """Return what ``judged`` does of ``found``, which begins with the last line that is known."""
+        if known.head.seq >= 0:
+            self._refuse_other_past(found.pop(known.head.seq, {}), known)
+        return judged(found, known.head, known.stands, now, namespaces)
+
+    def _refuse_other_past(self, last: Mapping[str, bytes], known: Followed) -> None:
+        """Raise ``JournalError`` unless ``last``, what stands for the last entry that is known, is that one: a cluster that was
+        restored, and has as many entries again, would be taken for the one that was followed."""
+        head = known.head
+        if not any(is_entry(line, head.id) for line in last.values()):
+            raise self._other_past(f"entry {head.seq} of its journal is not {head.id}, as it was")
+
+    def _other_past(self, why: str) -> JournalError:
+        return JournalError(
+            self.place.url,
+            f"{why}. It was restored from a backup, or emptied and filled again: nothing of it is taken over, and nothing can be "
+            "committed from here, until this machine's mirror is moved away while nobody uses it (docs/etcd.md, Restoring the cluster)",
+        )
 
     def _head(self, answer: Answer) -> tuple[Head, int]:
         if not answer.found:
@@ -153,17 +185,23 @@ class Remote:
             file = _file(place, kv.key)
             if kv.key == place.head and kv.modified:
                 head, modified = self._head(Answer([kv], 1, False))
+            elif file and known.files.get(file, (0, ""))[0] >= revision:
+                pass  # whoever committed it on this machine has taken it over
             elif file and kv.modified:
                 texts[file] = Text(kv.value, kv.modified)
             elif file:
                 gone.add(file)
         collect(place, changes, found)
+        if known.head.seq in found:
+            self._refuse_other_past(found[known.head.seq], known)
         fresh = {seq: lines for seq, lines in found.items() if seq > known.head.seq}
         if not (texts or gone or fresh):
             return None
         namespaces = {namespace_of(file) for file in ({*known.files} - gone) | texts.keys()}
-        lines = judged(fresh, known.head, known.stands, head, namespaces) if fresh else {}
-        return News(revision, head if fresh else known.head, modified, lines, texts, frozenset(gone))
+        if not fresh:
+            return News(revision, known.head, modified, texts=texts, gone=frozenset(gone))
+        lines, records = judged(fresh, known.head, known.stands, head, namespaces)
+        return News(revision, head, modified, lines, texts, frozenset(gone), records)
 
     # -- holding it -------------------------------------------------------------------------------
 
@@ -174,8 +212,7 @@ class Remote:
         hold, keeper = Hold(b""), self._keeper or _Keeper(self)
         self._keeper = keeper
         try:
-            with _nothing_written():
-                hold.key = self._locked(keeper, timeout_s, deadline)
+            hold.key = self._locked(keeper, timeout_s, deadline)
             yield hold
         finally:
             keeper.lease = 0
@@ -323,18 +360,6 @@ class _Keeper:
                 with suppress(ParamstoreError):
                     remote.renew(lease)
             del remote
-
-
-@contextmanager
-def _nothing_written() -> Iterator[None]:
-    """Have a refusal before a commit (of a full cluster, say) tell that it was before."""
-    try:
-        yield
-    except UnreachableError:
-        raise  # whoever knows the revision that stands says so
-    except WriteError as error:
-        error.message = f"{error.message.rstrip('.')}. Nothing was written."
-        raise
 
 
 def _file(place: Place, key: bytes) -> str:

@@ -13,10 +13,10 @@ import time
 from paramstore._backends._followed import Signs
 from paramstore._backends.local import LocalBackend
 from paramstore._clock import SYSTEM, utc_text
-from paramstore._etcd_place import Credentials, parse
+from paramstore._etcd_place import ANSWER_S, Credentials, parse
 from paramstore._options import Options
 from paramstore._state import State
-from paramstore.errors import InvalidFileError, SettingsError, UnreachableError, WriteError
+from paramstore.errors import InvalidFileError, ParamstoreError, SettingsError, UnreachableError, WriteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from paramstore._schema import Schema
 
 SHARED = "/var/lib/paramstore"  # of an agent that serves all users of a machine
-ANSWER_S = 5.0  # how long the cluster, or whoever follows it here, has to answer
 ALONE_S = 1.0  # how often a process looks whether anyone follows the cluster on its machine
 STALE_CHECKS = 3  # so many checks without an answer, and what is served is called stale
 
@@ -95,13 +94,7 @@ class EtcdBackend(LocalBackend):
         """
         if self._prepared:
             return
-        label = self.signs.label()
-        if label and not self.place.is_of(label):
-            raise SettingsError(
-                f"{self.root} is the mirror of another store ({label}), not of {self.place.url}. Name another directory in "
-                "PARAMSTORE_MIRROR, name the members of the cluster as the other processes of this machine do, or delete the mirror "
-                "while nobody uses it. Nothing was opened."
-            )
+        self._judge_label()
         try:
             if self.signs.is_followed() or not self.follower.claim():
                 self._wait_for_mirror()
@@ -111,6 +104,15 @@ class EtcdBackend(LocalBackend):
             if self.signs.seen() is None:
                 raise
         self._prepared = True
+
+    def _judge_label(self) -> None:
+        label = self.signs.label()
+        if label and not self.place.is_of(label):
+            raise SettingsError(
+                f"{self.root} is the mirror of another store ({label}), not of {self.place.url}. Name another directory in "
+                "PARAMSTORE_MIRROR, name the members of the cluster as the other processes of this machine do, or delete the mirror "
+                "while nobody uses it. Nothing was opened."
+            )
 
     def _begin_to_follow(self) -> None:
         try:
@@ -159,6 +161,22 @@ class EtcdBackend(LocalBackend):
         age = self.signs.age_s()
         return float("inf") if age is None else age
 
+    def look(self) -> str:
+        """Bring the mirror in step, unless another process does; return why it is not, or nothing.
+
+        Raises what ``prepare`` does where there is no mirror.
+        """
+        self._judge_label()
+        problem = ""
+        if not self.signs.is_followed():
+            try:
+                self.follower.catch_up(ANSWER_S, once=True)
+            except (OSError, ParamstoreError) as error:
+                problem = str(error).removeprefix(f"{self.place.url}: ")
+        if self.signs.seen() is None:
+            self.prepare()
+        return problem or self.stale()
+
     # -- reading ----------------------------------------------------------------------------------
 
     def signal(self) -> object:
@@ -171,12 +189,7 @@ class EtcdBackend(LocalBackend):
 
     def _load_files(self, last: State | None) -> State:
         deadline = time.monotonic() + ANSWER_S
-        while True:
-            seen = self.signs.seen()
-            if seen is not None:
-                state = super()._load_files(last)
-                if self.signs.seen() == seen:  # nothing was taken over meanwhile
-                    break
+        while (state := self._load_whole(last)) is None:
             if time.monotonic() > deadline:
                 if last is not None:
                     return last
@@ -191,9 +204,22 @@ class EtcdBackend(LocalBackend):
             state.revision, state.documents, state.position, {**state.problems, self.place.url: problem}
         )
 
+    def _load_whole(self, last: State | None) -> State | None:
+        """Return what the files hold; ``None`` while anything is being taken over: then one may be missing that soon is there."""
+        seen = self.signs.seen()
+        if seen is None:
+            return None
+        try:
+            state = super()._load_files(last)
+        except InvalidFileError:
+            if self.signs.seen() == seen:
+                raise
+            return None
+        return state if self.signs.seen() == seen else None
+
     def poll(self, last: State) -> bool:
         self._take_over()
-        return (self.place.url in last.problems) != bool(self.stale()) or super().poll(last)
+        return last.problems.get(self.place.url, "") != self.stale() or super().poll(last)
 
     # -- the rest of the protocol: as in files, once there are files ---------------------------------
 
@@ -249,6 +275,12 @@ def named(options: Options) -> tuple[Place, Credentials]:
                 password = file.read().rstrip("\r\n")
         except (OSError, UnicodeError) as error:
             raise SettingsError(f"PARAMSTORE_ETCD_PASSWORD_FILE: {error}. Nothing was opened.") from None
+    if options.etcd_user is not None and not password:
+        lack = "is not set" if options.etcd_password_file is None else "names a file that is empty"
+        raise SettingsError(
+            f"PARAMSTORE_ETCD_USER is {options.etcd_user!r}, and its password is missing: PARAMSTORE_ETCD_PASSWORD_FILE {lack}. "
+            "Nothing was opened."
+        )
     secrets = options.etcd_ca, options.etcd_cert, options.etcd_key, options.etcd_user, password
     return place, Credentials(place.endpoints, *secrets)
 

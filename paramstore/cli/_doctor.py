@@ -16,11 +16,13 @@ from paramstore._history import flatten
 from paramstore._model import Entry
 from paramstore._options import Options
 from paramstore._values import nearest, thaw
+from paramstore.cli._etcd import looked
 from paramstore.cli._output import Row, count_of, patience, place_text, print_json, say, table, value_text
 from paramstore.cli._shared import json_option
 
 if TYPE_CHECKING:
     from paramstore._sources import Named
+    from paramstore.cli._etcd import Looked
 
 WORDS = {
     "never_changed": "never changed",
@@ -55,9 +57,11 @@ def doctor(
     """Tell whether learning is alive: learners that fell silent or are refused, parameters that no longer
     move, or move oddly.
 
-    Exits 1 when there is a finding. The settings `doctor_…` say when something is one.
+    Exits 1 when there is a finding. The settings `doctor_…` say when something is one. With PARAMSTORE_BACKEND this
+    machine's mirror of the cluster is looked at; that it is not in step is a finding.
     """
     folders = _folders(store, sources)
+    mirror = looked(store)
     with patience("reading the journal"):
         entries = store.history(refused=True)
     named = _named(store, folders) if folders else None
@@ -65,10 +69,14 @@ def doctor(
     if learner is not None:
         report = _only(report, learner, entries)
     if as_json:
-        print_json(_report_json(report, named))
+        print_json(_report_json(report, named, mirror))
     else:
-        _show(report, named, everything)
-    ctx.exit(0 if report.ok else 1)
+        _show(report, named, mirror, everything)
+    ctx.exit(0 if _is_ok(report, mirror) else 1)
+
+
+def _is_ok(report: Report, mirror: Looked | None) -> bool:
+    return report.ok and not (mirror and mirror.problem)
 
 
 # --- what is looked at ----------------------------------------------------------------------------
@@ -139,7 +147,7 @@ def _only(report: Report, author: str, entries: Iterable[Entry]) -> Report:
 # --- words ----------------------------------------------------------------------------------------
 
 
-def _show(report: Report, named: Named | None, everything: bool) -> None:
+def _show(report: Report, named: Named | None, mirror: Looked | None, everything: bool) -> None:
     if report.learners:
         columns = (
             "~learner",
@@ -160,10 +168,10 @@ def _show(report: Report, named: Named | None, everything: bool) -> None:
             ("parameter", ">value", "~owner", "last change", "~notes"), [_row(p, report.now) for p in shown]
         )
     say()
-    _show_notes(report, named, everything)
+    _show_notes(report, named, mirror, everything)
 
 
-def _show_notes(report: Report, named: Named | None, everything: bool) -> None:
+def _show_notes(report: Report, named: Named | None, mirror: Looked | None, everything: bool) -> None:
     information, findings = list(report.notes("information")), list(report.notes("finding"))
     kept = [(subject, note) for subject, note in information if everything or isinstance(subject, Learner)]
     for path, why in named.unparsed if named is not None else ():
@@ -172,12 +180,14 @@ def _show_notes(report: Report, named: Named | None, everything: bool) -> None:
         say(f"information: {_name(subject)}: {note.text}", "dim")
     if len(kept) < len(information):
         say(f"{count_of(len(information) - len(kept), 'note')} for information; see --all", "dim")
-    for subject, note in findings:
-        say(f"{_name(subject)}: {note.text}", "red")
-    say(
-        count_of(len(findings), "finding") if findings else "no findings",
-        "bold red" if findings else "bold green",
-    )
+    if mirror is not None and not mirror.problem:
+        say(f"information: {mirror.url}: {mirror.text}", "dim")
+    said = [f"{_name(subject)}: {note.text}" for subject, note in findings]
+    if mirror is not None and mirror.problem:
+        said.append(f"{mirror.url}: {mirror.text}")
+    for line in said:
+        say(line, "red")
+    say(count_of(len(said), "finding") if said else "no findings", "bold red" if said else "bold green")
 
 
 def _has_something_to_say(parameter: Parameter) -> bool:
@@ -229,10 +239,11 @@ def _ago(time: float | None, now: float) -> str:
 # --- JSON -----------------------------------------------------------------------------------------
 
 
-def _report_json(report: Report, named: Named | None) -> dict[str, Any]:
+def _report_json(report: Report, named: Named | None, mirror: Looked | None) -> dict[str, Any]:
     unparsed = named.unparsed if named is not None else []
     return {
-        "ok": report.ok,
+        "ok": _is_ok(report, mirror),
+        "mirror": None if mirror is None else mirror._asdict(),
         "now": _iso(report.now),
         "learners": [_learner_json(learner) for learner in report.learners],
         "parameters": [_parameter_json(parameter) for parameter in report.parameters],

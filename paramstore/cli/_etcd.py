@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from paramstore import ParamStore
+from paramstore._doctor_report import span_text
+from paramstore._etcd_place import ANSWER_S
+from paramstore._options import BACKEND
 from paramstore.cli._output import Row, count_of, print_json, say, table
 from paramstore.cli._shared import dry_run_option, json_option
 from paramstore.errors import SettingsError, StoreNotFoundError, WriteError
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from paramstore._etcd_place import Place
     from paramstore._etcd_roles import Names, Permission, Step
 
-ANSWER_S = 5.0
 ANSWERED_TWICE = "already exists", "not granted"  # an answer was lost, and the second try found it done
 
 
@@ -55,11 +57,12 @@ def roles(
     names = _etcd_roles.named(place, name)
     try:
         there = _namespaces(client, place)
+        _refuse_unknown(place, namespaces, there)
         want = _etcd_roles.wanted(place, names, sorted(set(namespaces or there)))
         standing = _standing(client, names)
         _refuse_strangers(place, {role: have for role, have in standing.items() if role in want})
         todo = _etcd_roles.steps(want, standing)
-        told = _information(names, namespaces, there, standing)
+        told = _information(names, there, standing)
         if not as_json:
             _show(todo, told)
         if not dry_run:
@@ -76,10 +79,52 @@ def cluster_of(store: ParamStore) -> EtcdBackend:
     from paramstore._backends.etcd import open_backend
 
     if store.options.backend is None:
+        if os.environ.get(BACKEND):
+            raise SettingsError(
+                "--root names a store in files: leave it out to mean PARAMSTORE_BACKEND. Nothing was done."
+            )
         raise SettingsError(
             "PARAMSTORE_BACKEND names no cluster: set it to etcd://host1:2379,host2:2379/prefix. Nothing was done."
         )
     return open_backend(store.options, os.environ)
+
+
+class Looked(NamedTuple):
+    """What a command that looks at a mirror found of it: ``age_s`` since it was in step, ``None``: never; and why it is not now."""
+
+    url: str
+    root: str
+    age_s: float | None
+    problem: str
+
+    @property
+    def text(self) -> str:
+        """What was looked at, in a sentence."""
+        age = self.age_s
+        when = (
+            "never in step"
+            if age is None
+            else f"in step {span_text(age)} ago"
+            if age >= 1
+            else "in step just now"
+        )
+        seen = f"what is said here is of its mirror in {self.root}, {when}"
+        return f"{self.problem.rstrip('.')}. {seen[0].upper()}{seen[1:]}" if self.problem else seen
+
+
+def looked(store: ParamStore) -> Looked | None:
+    """Bring the mirror of a store in step, as far as the cluster answers, and say how it stands; ``None`` for one in files.
+
+    Raises ``UnreachableError`` and ``StoreNotFoundError`` where there is no mirror.
+    """
+    if store.options.backend is None:
+        return None
+    backend = cluster_of(store)
+    try:
+        problem = backend.look()
+        return Looked(backend.place.url, backend.root, backend.signs.age_s(), problem)
+    finally:
+        backend.close()
 
 
 # --- the cluster ----------------------------------------------------------------------------------
@@ -102,6 +147,15 @@ def _namespaces(client: Client, place: Place) -> list[str]:
             f"There is no store at {place.url}: roles are made for what is there. Nothing was done."
         )
     return sorted(found)
+
+
+def _refuse_unknown(place: Place, given: tuple[str, ...], there: list[str]) -> None:
+    unknown = sorted({*given} - {*there})
+    if unknown:
+        raise SettingsError(
+            f"{place.url} has no namespace {', '.join(unknown)}, but {', '.join(there)}. A role is made once its namespace is "
+            "there. Nothing was done."
+        )
 
 
 def _standing(client: Client, names: Names) -> dict[str, frozenset[Permission]]:
@@ -152,15 +206,12 @@ def _refuse_strangers(place: Place, standing: dict[str, frozenset[Permission]]) 
 # --- what is said ---------------------------------------------------------------------------------
 
 
-def _information(
-    names: Names, given: tuple[str, ...], there: list[str], standing: dict[str, frozenset[Permission]]
-) -> list[str]:
-    found = [f"{name} is no namespace of the store yet" for name in sorted({*given} - {*there})]
+def _information(names: Names, there: list[str], standing: dict[str, frozenset[Permission]]) -> list[str]:
     learners = [(role, names.namespace(role)) for role in sorted(standing)]
-    return found + [
+    return [
         f"{role} is left as it is: the store has no such namespace; `etcdctl role delete {role}` removes it"
         for role, namespace in learners
-        if namespace is not None and namespace not in there and namespace not in given
+        if namespace is not None and namespace not in there
     ]
 
 

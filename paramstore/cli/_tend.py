@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from paramstore import ParamStore
-from paramstore._options import find_root
+from paramstore._options import BACKEND, find_root
+from paramstore.cli._etcd import looked
 from paramstore.cli._output import count_of, patience, print_json, say
 from paramstore.cli._shared import json_option, root_in_files
 from paramstore.errors import StoreNotFoundError
@@ -31,16 +32,17 @@ def check(ctx: click.Context, store: ParamStore, do_fix: bool, as_json: bool) ->
     """Audit the whole store: schemas, values, constraints, journal, leftovers, environment.
 
     Exits 1 when there is a finding. Warnings and information, such as edits by hand that the next commit
-    will record, leave it at 0.
+    will record, leave it at 0. With PARAMSTORE_BACKEND this machine's mirror of the cluster is audited; that it is not
+    in step is a finding.
     """
-    said: list[Finding] = []
     if do_fix:
         root_in_files(store, "--fix")
+    said = _of_the_mirror(store)
     audit = _audited(store)
     if do_fix:
         from paramstore._check import fix
 
-        said = list(fix(audit.backend, audit, store.options.timeout_s))
+        said += fix(audit.backend, audit, store.options.timeout_s)
         audit = _audited(store)
     said += audit.findings
     wrong = sum(finding.level == "finding" for finding in said)
@@ -51,11 +53,21 @@ def check(ctx: click.Context, store: ParamStore, do_fix: bool, as_json: bool) ->
     ctx.exit(1 if wrong else 0)
 
 
+def _of_the_mirror(store: ParamStore) -> list[Finding]:
+    """Return what is to be said of a store whose files are a mirror."""
+    from paramstore._check import Finding
+
+    mirror = looked(store)
+    if mirror is None:
+        return []
+    return [Finding(mirror.url, mirror.text, level="finding" if mirror.problem else "information")]
+
+
 def _audited(store: ParamStore) -> Audit:
     from paramstore._backends.local import LocalBackend
     from paramstore._check import Audit
 
-    assert store.root is not None  # the command line opens files only
+    assert store.root is not None  # a mirror has one too
     audit = Audit(LocalBackend(store.root, store.options), os.environ)
     steps = audit.steps()
     with patience("checking", len(steps)) as advance:
@@ -101,14 +113,17 @@ def init(
 
     Without options it holds the shipped parameters. Nothing is ever overwritten: a file that exists is
     kept, and if its content differs the exit status is 1. With --namespace the store around the working
-    directory is used, if there is one.
+    directory is used, if there is one; with PARAMSTORE_BACKEND it must be named.
     """
     from paramstore import _init
 
     if empty and namespace is not None:
         raise click.UsageError("--empty and --namespace exclude each other")
     files = _init.frame(namespace) if namespace is not None else {} if empty else _init.shipped()
-    root = directory or ctx.find_root().params["root"] or _around(namespace)
+    named = directory or ctx.find_root().params["root"]
+    if namespace is not None and not named:
+        _refuse_backend(namespace)
+    root = named or _around(namespace)
     written = _init.write(os.path.abspath(os.path.expanduser(root)), files)
     if as_json:
         lists = {name: list(getattr(written, name)) for name in ("written", "kept", "differing")}
@@ -116,6 +131,16 @@ def init(
     else:
         _show_written(written, namespace)
     ctx.exit(1 if written.differing else 0)
+
+
+def _refuse_backend(namespace: str) -> None:
+    """Refuse to begin a namespace in files that nobody named while the values live elsewhere."""
+    backend = os.environ.get(BACKEND)
+    if backend:
+        raise click.UsageError(
+            f"the values live in {backend}, and a namespace is begun in files: name where (`paramstore init DIR --namespace "
+            f"{namespace}`), edit and check it there, then put it into the cluster (docs/etcd.md, A new namespace)"
+        )
 
 
 def _around(namespace: str | None) -> str:

@@ -13,22 +13,23 @@ import json
 import struct
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from explained import UNSEEN, blame, first, matches
+from explained import Verdict as Judgement
 
 KEYS = ("alpha.count", "alpha.theirs", "beta.count", "beta.theirs")
 COMMIT, ROLLBACK, FREEZE, UNFREEZE, GET, SECTION, SNAPSHOT, END = range(8)
 NAMES = ("commit", "rollback", "freeze", "unfreeze", "get", "section", "snapshot", "end")
 TRIED, DONE, REFUSED, UNKNOWN = range(4)  # what came of it
-UNSEEN = -1  # a value that the operation neither read nor wrote, a revision that it was not told
 NOTHING = (UNSEEN,) * len(KEYS)
 VALUELESS = ("freeze", "unfreeze", "approve", "refusal")
 RECORD = struct.Struct("<BBii2q8i")
 FROZEN = "alpha.theirs"
 CLOSER = "closer"  # makes the first commit and the last
 CONVERGE_S = 15.0
-MOST_TOLD = 20
 
 
 class Operation(NamedTuple):
@@ -57,23 +58,10 @@ class Operation(NamedTuple):
 
 
 @dataclass
-class Verdict:
-    """How much was judged, and what was wrong: (rule, what happened)."""
+class Verdict(Judgement):
+    """``acknowledged``: how many commits were."""
 
-    operations: int = 0
-    revisions: int = 0
     acknowledged: int = 0
-    violations: list[tuple[str, str]] = field(default_factory=list)
-    count: int = 0
-
-    def add(self, rule: str, text: str) -> None:
-        self.count += 1
-        if len(self.violations) < MOST_TOLD:
-            self.violations.append((rule, text))
-
-    @property
-    def rules(self) -> set[str]:
-        return {rule for rule, _ in self.violations}
 
 
 def read_operations(file: Path) -> Iterator[Operation]:
@@ -234,9 +222,9 @@ def _check_acknowledged(
     stood = past.values[op.revision]
     if op.kind == ROLLBACK and stood != past.values[op.values[0]]:
         verdict.add("rollback", f"{op}: {stood} instead of {past.values[op.values[0]]}")
-    if op.kind == COMMIT and not _matches(op.values, stood):
+    if op.kind == COMMIT and not matches(op.values, stood):
         verdict.add("lost", f"{op}; the journal holds {stood} there")
-    if not _matches(op.seen, past.values[op.revision - 1]):
+    if not matches(op.seen, past.values[op.revision - 1]):
         verdict.add("isolation", f"{op} read {op.seen} before it, and {past.values[op.revision - 1]} stood")
 
 
@@ -304,31 +292,8 @@ def _check_reads(
         low, top = _newest(here, op.begun), min(_newest(high, op.ended), len(past.values) - 1)
         if op.kind == END:
             top = len(past.values) - 1
-        found = _first(op, max(low, floor), top, past.values)
+        found = first(op, max(low, floor), top, past.values)
         if found is None:
-            verdict.add(_blame(op, low, floor, top, past.values), f"{op} may see {max(low, floor)} to {top}")
+            verdict.add(blame(op, low, floor, top, past.values), f"{op} may see {max(low, floor)} to {top}")
         else:
             floor = found
-
-
-def _first(op: Operation, low: int, high: int, past: Sequence[tuple[int, ...]]) -> int | None:
-    """Return the first revision from ``low`` to ``high`` that holds what was read."""
-    if op.revision != UNSEEN:
-        fits = low <= op.revision <= high and _matches(op.values, past[op.revision])
-        return op.revision if fits else None
-    return next((r for r in range(low, high + 1) if _matches(op.values, past[r])), None)
-
-
-def _matches(values: Sequence[int], stood: Sequence[int]) -> bool:
-    return all(value in (UNSEEN, there) for value, there in zip(values, stood, strict=True))
-
-
-def _blame(op: Operation, low: int, floor: int, high: int, past: Sequence[tuple[int, ...]]) -> str:
-    """Name the rule that a read breaks."""
-    if low < floor and _first(op, low, high, past) is not None:
-        return "monotone"
-    if _first(op, 0, max(low, floor) - 1, past) is not None:
-        return "stale"
-    if _first(op, high + 1, len(past) - 1, past) is not None:
-        return "too early"
-    return "mixed" if sum(value != UNSEEN for value in op.values) > 1 else "phantom"

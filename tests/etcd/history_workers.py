@@ -16,6 +16,7 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import NamedTuple
 
+from explained import UNSEEN
 from history_checker import (
     COMMIT,
     DONE,
@@ -32,7 +33,6 @@ from history_checker import (
     TRIED,
     UNFREEZE,
     UNKNOWN,
-    UNSEEN,
 )  # fmt: skip
 from processes import Shared
 

@@ -121,11 +121,19 @@ def test_what_differs_is_put_right_and_what_is_not_ours_is_left_alone(office: Of
 def test_roles_of_one_namespace_and_of_another_name(office: Office) -> None:
     told = json.loads(office.roles("--json", "--name", f"{office.name}-b", "edge").output)
     assert told["roles"] == [f"{office.name}-b-{end}" for end in ("reader", "learner-edge", "approver")]
-    told = json.loads(office.roles("--json", "later").output)
-    assert told["information"] == ["later is no namespace of the store yet"]
+    ask(office.cluster.root, "RoleAdd", name=f"{office.name}-learner-later")
     told = json.loads(office.roles("--json").output)
     assert told["information"][0].startswith(f"{office.name}-learner-later is left as it is")
     assert f"{office.name}-learner-later" in standing_roles(office)
+
+
+def test_no_role_is_made_for_a_namespace_that_is_not_there(office: Office) -> None:
+    for words in (["edge", "rsik"], ["rsik", "--dry-run"]):
+        refused = office.roles(*words)
+        assert refused.exit_code == 2
+        assert f"{office.place.url} has no namespace rsik, but edge, risk." in refused.output
+        assert "Nothing was done" in refused.output
+    assert standing_roles(office) == {}
 
 
 def test_a_role_of_another_store_with_that_name_is_not_touched(office: Office) -> None:
@@ -194,7 +202,7 @@ def test_a_learner_cannot_commit_elsewhere(office: Office) -> None:
     said = refusal(lambda: set_value(store, "risk.level", 3.0))
     assert "Nothing was written; revision" in said
     said = refusal(lambda: store.freeze("*", author="somebody", reason="mine now"))
-    assert "permission denied" in said
+    assert "permission denied" in said and said.endswith("Nothing was written; revision 1 stands.")
 
     def both() -> None:
         with store.transaction(author="somebody", reason="a test") as tx:
@@ -264,7 +272,8 @@ def test_a_reader_reads_and_cannot_write(office: Office) -> None:
     store, rogue, before = office.store("reader"), office.client("reader"), office.standing()
     assert store.get("risk.size") == 2.0
     begun = time.monotonic()
-    refusal(lambda: set_value(store, "risk.size", 3.0))
+    said = refusal(lambda: set_value(store, "risk.size", 3.0))
+    assert said.endswith("Nothing was written; revision 0 stands.")
     assert time.monotonic() - begun < 1.0  # at once, and not as a lock that somebody holds
     for key in (*before, office.place.head, office.place.entry("edge", 0), office.place.key("~lock", "x")):
         denied(rogue, key)
@@ -286,6 +295,17 @@ def test_an_approver_freezes_and_writes_schemas(office: Office) -> None:
     put(office.client("approver"), (key, text))
     until(lambda: reader.spec("risk.level").maximum == 20.0)
     assert reader.get("risk.level") == 4.0 and reader.health.problems == ()
+
+
+def test_who_may_not_look_around_copies_where_they_may(office: Office) -> None:
+    below = parse(f"{office.place.url}-own/live")
+    office.hire("reader")
+    root = office.cluster.root
+    own = {"permType": BOTH, "key": below.below()[0], "range_end": below.below()[1]}
+    ask(root, "RoleGrantPermission", name=f"{office.name}-reader", perm=own)
+    words = ["copy", str(office.folder / "source"), below.url]
+    done = CliRunner().invoke(cli, words, env={**office.environ("reader"), "PARAMSTORE_BACKEND": ""})
+    assert done.exit_code == 0, done.output
 
 
 def test_a_first_revision_is_recorded_by_one_who_may(office: Office) -> None:
@@ -321,6 +341,17 @@ def test_the_password_may_stand_in_a_file(office: Office) -> None:
     file.write_text(PASSWORD.format(office.user("reader")) + "\n")
     more = {"PARAMSTORE_ETCD_PASSWORD": "", "PARAMSTORE_ETCD_PASSWORD_FILE": str(file)}
     assert office.store("reader", **more).get("edge.level") == 1.0
+
+
+def test_a_password_that_is_missing_is_told(office: Office) -> None:
+    empty = office.folder / "empty"
+    empty.touch()
+    for file, lack in (("", "is not set"), (str(empty), "names a file that is empty")):
+        more = {"PARAMSTORE_ETCD_PASSWORD": "", "PARAMSTORE_ETCD_PASSWORD_FILE": file}
+        with pytest.raises(
+            SettingsError, match=f"its password is missing: PARAMSTORE_ETCD_PASSWORD_FILE {lack}"
+        ):
+            office.store("reader", **more).get("edge.level")
 
 
 def test_a_login_that_expired_is_renewed(office: Office) -> None:
@@ -390,8 +421,11 @@ def test_users_go_on_while_authentication_is_switched_on(tmp_path: Path) -> None
         client.close()
 
 
-def test_files_have_no_roles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PARAMSTORE_BACKEND", raising=False)
+@pytest.mark.parametrize(
+    ("backend", "said"), [("", "names no cluster"), ("etcd://nowhere/x", "--root names")]
+)
+def test_files_have_no_roles(tmp_path: Path, backend: str, said: str) -> None:
     root = write_store(tmp_path / "files", {}, {})
-    refused = CliRunner().invoke(cli, ["--root", str(root), "etcd", "roles"])
-    assert refused.exit_code == 2 and "PARAMSTORE_BACKEND" in refused.output
+    environ = {"PARAMSTORE_BACKEND": backend}
+    refused = CliRunner().invoke(cli, ["--root", str(root), "etcd", "roles"], env=environ)
+    assert refused.exit_code == 2 and said in refused.output

@@ -91,6 +91,33 @@ def test_what_is_there_already_stays(shop: Shop, root: Path) -> None:
     assert far.get("gate.trades") == 98
 
 
+def test_no_store_lies_within_another(shop: Shop, root: Path) -> None:
+    outer, inner = shop.place.url, f"{shop.place.url}/values/b"
+    run(str(root), outer)
+    for words in ([str(root), inner], [str(root), inner, "--dry-run"]):
+        said = run(*words, status=1).output
+        assert f"lies within the store at {outer} ({shop.place.prefix}head stands there)" in said
+        assert "Nothing was written" in said
+    assert ParamStore(backend=shop.backend(), environ={}).get("gate.trades") == 35
+
+
+def test_no_store_lies_around_another(shop: Shop, root: Path) -> None:
+    outer, inner = shop.place.url, f"{shop.place.url}/b/c"
+    run(str(root), inner)
+    said = run(str(root), outer, status=1).output
+    assert f"Within {outer} stands {shop.place.prefix}b/c/head" in said and "Nothing was written" in said
+    assert "holds a store already" in run(str(root), inner, status=1).output
+
+
+def test_what_is_not_whole_is_in_the_way_as_well(shop: Shop, root: Path) -> None:
+    client = shop.cluster.client()
+    client.write([], [(shop.place.copying, b"of another")], [], [], 5.0)
+    assert (
+        f"({shop.place.prefix}copying stands there)" in run(str(root), f"{shop.place.url}/b", status=1).output
+    )
+    client.close()
+
+
 def test_two_directories_or_two_clusters_are_refused(root: Path) -> None:
     assert "cp -a" in run(str(root), "elsewhere", status=1).output
     assert "no params/" in run("/nowhere", "etcd://localhost/x", status=2).output

@@ -11,6 +11,7 @@ from typing import Any
 import plainstore as ps
 import pytest
 from etcd_servers import Cluster, Shop
+from explained import UNSEEN
 from history_checker import (
     CLOSER,
     COMMIT,
@@ -25,7 +26,6 @@ from history_checker import (
     TRIED,
     UNFREEZE,
     UNKNOWN,
-    UNSEEN,
     Operation,
     Verdict,
     check,

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from etcd_servers import Cluster, Shop
-from local_store import number, schema
+from local_store import number, schema, write_store
 
 from paramstore import ParamStore, params
 from paramstore._etcd_client import Range
@@ -31,6 +32,7 @@ from paramstore.errors import (
 from paramstore.testing import SCHEMAS, VALUES, isolated
 
 PATIENCE_S = 10.0
+FIRST_READS = 150
 
 
 @pytest.fixture
@@ -227,6 +229,18 @@ def test_a_hold_that_ended_lets_nothing_be_written(filled: Shop) -> None:
     client.close()
 
 
+def test_a_refusal_says_once_that_nothing_was_written(filled: Shop) -> None:
+    made = store(filled)
+    step(made, 40)
+    lock = filled.folder / "one" / ".paramstore" / "lock"
+    lock.unlink()
+    lock.symlink_to(filled.folder / "elsewhere")
+    with pytest.raises(WriteError, match="lock file") as caught:
+        step(made, 41)
+    assert str(caught.value).endswith("Nothing was written; revision 1 stands.")
+    assert str(caught.value).count("Nothing was written") == 1
+
+
 def test_a_new_namespace_and_one_that_goes(filled: Shop) -> None:
     here, there = store(filled, "one"), store(filled, "two")
     assert there.get("gate.trades") == 30
@@ -252,6 +266,67 @@ def test_a_new_namespace_and_one_that_goes(filled: Shop) -> None:
     fresh = store(filled, "three")  # and a machine that never saw it has its past
     assert [entry.id for entry in fresh.history()] == [entry.id for entry in here.history()]
     client.close()
+
+
+def test_a_first_read_while_namespaces_come_and_go(filled: Shop) -> None:
+    """What is being taken over is waited for, and not told as a file that is missing."""
+    client, folder = filled.cluster.client(), str(filled.folder / "one")
+    keys = filled.place.schema("weights"), filled.place.values("weights")
+    texts = [text_of(filled, key) for key in keys]
+    environ = {"PARAMSTORE_BACKEND": filled.place.url, "PARAMSTORE_MIRROR": folder}
+    keeper, over = ParamStore(environ=environ), threading.Event()
+    assert keeper.get("gate.trades") == 30
+
+    def change() -> None:
+        while not over.wait(0.002):
+            client.write([], [], keys, [], 5.0)
+            client.write([], list(zip(keys, texts, strict=True)), [], [], 5.0)
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        for _ in range(FIRST_READS):
+            first = ParamStore(environ=environ)
+            assert first.get("gate.trades") == 30
+            first.reopen()
+    finally:
+        over.set()
+        changing.join()
+    keeper.reopen()
+    client.close()
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["files", "etcd"])
+def test_a_namespace_that_was_taken_out_is_no_entry_and_has_its_past(
+    filled: Shop, tmp_path: Path, far: bool
+) -> None:
+    files = "schemas/weights.schema.json", "params/weights.yaml"
+    root = write_store(tmp_path / "files", SCHEMAS, VALUES)
+    made = store(filled) if far else ParamStore(root, environ={})
+    with made.transaction(author="me") as tx:
+        tx["weights.a"], tx["weights.b"] = 0.4, 0.4
+    if far:
+        client = filled.cluster.client()
+        client.write([], [], [filled.place.file(file) for file in files], [], 5.0)
+        client.close()
+    else:
+        for file in files:
+            (root / file).unlink()
+    until(lambda: "weights.a" not in list(made.keys()), "its end")
+    step(made, 40)
+    kinds = ["external", "commit", "commit"]
+    assert [entry.kind for entry in made.history()] == kinds
+    assert made.as_of(1)["weights.a"] == 0.4
+    source = write_store(tmp_path / "again", SCHEMAS, VALUES)
+    for file in files:  # and it comes back as it was at first
+        if far:
+            put(filled, filled.place.file(file), (source / file).read_bytes())
+        else:
+            shutil.copyfile(source / file, root / file)
+    until(lambda: "weights.a" in list(made.keys()), "its return")
+    step(made, 41)
+    assert [entry.kind for entry in made.history()] == [*kinds, "external", "commit"]
+    assert [entry.revision for entry in made.history("weights.a")] == [0, 1, 3]
 
 
 # --- mirrors --------------------------------------------------------------------------------------

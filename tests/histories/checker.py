@@ -12,17 +12,16 @@ import json
 import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from explained import UNSEEN, Verdict, blame, first, matches
 
 KEYS = ("alpha.count", "alpha.theirs", "beta.count", "beta.theirs")
 COMMIT, GET, SECTION, SNAPSHOT, FREEZE, UNFREEZE, EDIT = range(7)
 NAMES = ("commit", "get", "section", "snapshot", "freeze", "unfreeze", "edit")
-UNSEEN = -1  # a value that the operation neither read nor wrote, a revision that it was not told
 VALUELESS = ("freeze", "unfreeze", "approve", "refusal")
 RECORD = struct.Struct("<Bi2q4i")
-MOST_TOLD = 20
 
 
 class Operation(NamedTuple):
@@ -37,25 +36,6 @@ class Operation(NamedTuple):
 
     def __str__(self) -> str:
         return f"{NAMES[self.kind]} by {self.process} at {self.begun}..{self.ended}: revision {self.revision}, {list(self.values)}"
-
-
-@dataclass
-class Verdict:
-    """How much was judged, and what was wrong: (rule, what happened)."""
-
-    operations: int = 0
-    revisions: int = 0
-    violations: list[tuple[str, str]] = field(default_factory=list)
-    count: int = 0
-
-    def add(self, rule: str, text: str) -> None:
-        self.count += 1
-        if len(self.violations) < MOST_TOLD:
-            self.violations.append((rule, text))
-
-    @property
-    def rules(self) -> set[str]:
-        return {rule for rule, _ in self.violations}
 
 
 def read_operations(file: Path) -> Iterator[Operation]:
@@ -119,7 +99,7 @@ def _check_commits(
         seen[op.revision] = op
         if not 0 <= op.revision < len(past):
             verdict.add("lost", f"{op}; the journal ends at {len(past) - 1}")
-        elif not _matches(op.values, past[op.revision]):
+        elif not matches(op.values, past[op.revision]):
             verdict.add("lost", f"{op}; the journal holds {past[op.revision]} there")
     for number, entry in enumerate(entries):
         if number not in seen and entry["kind"] != "external":
@@ -207,32 +187,8 @@ def _check_reads(
             continue
         low, high = window(op.begun, op.ended)
         high = min(high, len(past) - 1)
-        found = _first(op, max(low, floor), high, past)
+        found = first(op, max(low, floor), high, past)
         if found is None:
-            verdict.add(_blame(op, low, floor, high, past), f"{op} may see {max(low, floor)} to {high}")
+            verdict.add(blame(op, low, floor, high, past), f"{op} may see {max(low, floor)} to {high}")
         else:
             floor = found
-
-
-def _first(op: Operation, low: int, high: int, past: Sequence[tuple[int, ...]]) -> int | None:
-    """Return the first revision from ``low`` to ``high`` that holds what was read."""
-    if op.revision != UNSEEN:
-        fits = low <= op.revision <= high and _matches(op.values, past[op.revision])
-        return op.revision if fits else None
-    return next((r for r in range(low, high + 1) if _matches(op.values, past[r])), None)
-
-
-def _matches(values: Sequence[int], stood: Sequence[int]) -> bool:
-    return all(value in (UNSEEN, there) for value, there in zip(values, stood, strict=True))
-
-
-def _blame(op: Operation, low: int, floor: int, high: int, past: Sequence[tuple[int, ...]]) -> str:
-    """Name the rule that a read breaks."""
-    if low < floor and _first(op, low, high, past) is not None:
-        return "monotone"
-    if _first(op, 0, low - 1, past) is not None:
-        return "stale"
-    if op.revision == UNSEEN and _first(op, high + 1, len(past) - 1, past) is not None:
-        return "too early"
-    parts = [value for value in op.values if value != UNSEEN]
-    return "mixed" if len(parts) > 1 else "phantom"

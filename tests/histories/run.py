@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import plainstore as ps
-from checker import Verdict, check, read_journal, read_operations
+from checker import check, read_journal, read_operations
+from explained import Verdict
 from workers import fresh_store, work
 
 

@@ -11,7 +11,8 @@ from time import monotonic_ns
 from typing import Any
 
 import plainstore as ps
-from checker import COMMIT, FREEZE, GET, KEYS, RECORD, SECTION, SNAPSHOT, UNFREEZE, UNSEEN
+from checker import COMMIT, FREEZE, GET, KEYS, RECORD, SECTION, SNAPSHOT, UNFREEZE
+from explained import UNSEEN
 from processes import Shared, running
 
 from paramstore import ParamStore
