@@ -8,6 +8,12 @@ from collections.abc import Mapping
 
 from paramstore.errors import GitError
 
+MOVED = (
+    "fetch first",
+    "non-fast-forward",
+    "cannot lock ref",
+)  # as git says at a push that the remote has moved
+REMOTE_S = 300.0  # how long a remote has for what it is asked; without an end, one that went silent would hold us for good
 SPEAK_PLAINLY = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
 # What `git rev-parse --local-env-vars` lists: each moves git to a part of another repository. The two that carry settings
 # (GIT_CONFIG_PARAMETERS, GIT_CONFIG_COUNT) are passed on, as git itself does: a container's safe.directory is given so.
@@ -22,9 +28,10 @@ LEFT_OVER = frozenset((
 
 
 def run(
-    folder: str, *words: str, stdin: bytes | None = None, environ: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[bytes]:
-    """Run git in ``folder`` and return what came of it, whatever its exit status. Raises ``GitError`` without git.
+    folder: str, *words: str, stdin: bytes | None = None, environ: Mapping[str, str] | None = None, within_s: float | None = None
+) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
+    """Run git in ``folder`` and return what came of it, whatever its exit status. Raises ``GitError`` without git, and where it
+    is not done ``within_s`` seconds.
 
     What a git that called us set for itself is not passed on.
     """
@@ -37,17 +44,20 @@ def run(
             capture_output=True,
             env={**inherited, **SPEAK_PLAINLY, **(environ or {})},
             check=False,
+            timeout=within_s,
         )
+    except subprocess.TimeoutExpired:
+        raise GitError(f"git {words[0]}: no answer within {within_s:g} s.") from None
     except FileNotFoundError:
         problem = "git is not installed" if os.path.isdir(folder) else f"{folder} is not a directory"
         raise GitError(f"{problem}.") from None
 
 
 def git(
-    folder: str, *words: str, stdin: bytes | None = None, environ: Mapping[str, str] | None = None
-) -> bytes:
+    folder: str, *words: str, stdin: bytes | None = None, environ: Mapping[str, str] | None = None, within_s: float | None = None
+) -> bytes:  # fmt: skip
     """Run git in ``folder`` and return what it printed. Raises ``GitError`` with what git said."""
-    done = run(folder, *words, stdin=stdin, environ=environ)
+    done = run(folder, *words, stdin=stdin, environ=environ, within_s=within_s)
     if done.returncode:
         said = (done.stderr or done.stdout).decode(errors="replace").strip()
         name = next(word for word in words if not word.startswith("-") and "=" not in word)
@@ -76,3 +86,14 @@ def blob(folder: str, commit: str, path: str) -> bytes | None:
     """Return the content of ``path`` (from the top) in a commit; ``None`` if it is not there."""
     done = run(folder, "cat-file", "blob", f"{commit}:{path}")
     return None if done.returncode else done.stdout
+
+
+def fetch(folder: str, remote: str, ref: str) -> str:
+    """Return the commit at which ``ref`` of a remote is, and bring it here; empty if there is none. Raises ``GitError``."""
+    listed = git(folder, "ls-remote", "--", remote, ref, within_s=REMOTE_S).split()
+    if not listed:
+        return ""
+    there = listed[0].decode()
+    if run(folder, "cat-file", "-e", f"{there}^{{commit}}").returncode:
+        git(folder, "fetch", "--quiet", "--no-write-fetch-head", "--", remote, ref, within_s=REMOTE_S)
+    return there

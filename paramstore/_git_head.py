@@ -111,16 +111,9 @@ class WorkTree:
     def write(self, files: Mapping[str, bytes | None], text: str, author: Mapping[str, str]) -> str:
         """Make one git commit of HEAD with ``files``, move HEAD to it, and return its hash."""
         entries = {path: self._stored(path, raw) for path, raw in files.items()}
-        with tempfile.TemporaryDirectory(prefix="paramstore-") as place:
-            own = {"GIT_INDEX_FILE": os.path.join(place, "index")}
-            _git.git(self.top, "read-tree", self.head or "--empty", environ=own)
-            self._enter(entries, own)
-            tree = _git.text(self.top, "write-tree", environ=own)  # refuses if an object is missing
-        parents = ["-p", self.head] if self.head else []
-        signs = _git.run(self.top, "config", "--type=bool", "commit.gpgsign").stdout.strip() == b"true"
-        words = ["commit-tree", *parents, *(["-S"] if signs else []), "-F", "-", tree]
-        commit = _git.git(self.top, *words, stdin=text.encode(), environ=author).decode().strip()
-        self._enter(entries, {})  # before HEAD moves: if that fails, the files are merely staged
+        tree = tree_with(self.top, self.head, entries)
+        commit = commit_tree(self.top, [self.head] if self.head else [], tree, text, author)
+        _enter(self.top, entries, {})  # before HEAD moves: if that fails, the files are merely staged
         said = f"paramstore commit: {text.partition(chr(10))[0]}"
         _git.git(self.top, "update-ref", "-m", said, "HEAD", commit, self.head or NO_COMMIT)
         self.head = commit
@@ -137,11 +130,35 @@ class WorkTree:
         mode = self.known.get(path, (PLAIN,))[0]
         return mode if mode == EXECUTABLE else PLAIN, self.name(path, raw, "-w")
 
-    def _enter(self, entries: Mapping[str, tuple[str, str] | None], environ: Mapping[str, str]) -> None:
-        lines = (f"{' '.join(entry or ('0', NO_COMMIT))}\t{path}\0" for path, entry in entries.items())
-        _git.git(
-            self.top, "update-index", "-z", "--index-info", stdin=os.fsencode("".join(lines)), environ=environ
-        )
+
+Blobs = Mapping[str, tuple[str, str] | None]  # mode and name of contents by path; None is taken away
+
+
+def store(folder: str, raw: bytes) -> str:
+    """Store a content as it is, and return git's name for it."""
+    return _git.git(folder, "hash-object", "-w", "--stdin", stdin=raw).decode().strip()
+
+
+def tree_with(folder: str, commit: str, entries: Blobs) -> str:
+    """Return the tree of a commit (``""``: an empty one) with ``entries``; made in an index of its own."""
+    with tempfile.TemporaryDirectory(prefix="paramstore-") as place:
+        own = {"GIT_INDEX_FILE": os.path.join(place, "index")}
+        _git.git(folder, "read-tree", commit or "--empty", environ=own)
+        _enter(folder, entries, own)
+        return _git.text(folder, "write-tree", environ=own)  # refuses if an object is missing
+
+
+def commit_tree(folder: str, parents: Sequence[str], tree: str, text: str, author: Mapping[str, str]) -> str:
+    """Make a commit, signed if the repository has it so, and return its hash. No ref moves."""
+    signs = _git.run(folder, "config", "--type=bool", "commit.gpgsign").stdout.strip() == b"true"
+    before = [word for parent in parents for word in ("-p", parent)]
+    words = ["commit-tree", *before, *(["-S"] if signs else []), "-F", "-", tree]
+    return _git.git(folder, *words, stdin=text.encode(), environ=author).decode().strip()
+
+
+def _enter(folder: str, entries: Blobs, environ: Mapping[str, str]) -> None:
+    lines = (f"{' '.join(entry or ('0', NO_COMMIT))}\t{path}\0" for path, entry in entries.items())
+    _git.git(folder, "update-index", "-z", "--index-info", stdin=os.fsencode("".join(lines)), environ=environ)
 
 
 def _listing(raw: bytes) -> Iterator[tuple[str, list[str]]]:

@@ -58,14 +58,15 @@ def merge_base(root: str, one: str, other: str) -> str:
     return done.stdout.decode().strip()
 
 
-def read_commit(root: str, commit: str, journal: str) -> CommitFiles:
+def read_commit(root: str, commit: str, journal: str | None) -> CommitFiles:
     """Return the files of the store at ``root`` in ``commit``; none if it was not there yet.
 
-    ``journal`` is where the journal is, relative to the root. Outside of the root, or in no commit, it is left out.
+    ``journal`` is where the journal is, relative to the root. Without it, or outside of the root, it is left out. A ``commit``
+    with a colon at its end (or with a folder after that) names a tree.
     Raises ``GitError``, and ``DocumentError`` for a file that is a symbolic link there.
     """
-    journal = os.path.normpath(journal)
-    tracked = [] if os.path.isabs(journal) or journal.startswith("..") else [journal]
+    journal = os.path.normpath(journal or os.pardir)
+    tracked = [] if os.path.isabs(journal) or journal.startswith(os.pardir) else [journal]
     names, links = _listing(
         _git.git(root, "ls-tree", "-r", "-z", commit, "--", "params/", "schemas/", *tracked)
     )

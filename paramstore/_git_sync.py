@@ -7,11 +7,9 @@ have moved, so that no learner's commit comes in between. Whatever fails, the fi
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
 
@@ -21,11 +19,11 @@ from paramstore._backends.local import LocalBackend
 from paramstore._git_commit import commit
 from paramstore._git_move import finish, move
 from paramstore._git_spare import spare_tree
+from paramstore._lock import alone
 from paramstore.errors import GitError
 
 PREFER = "PARAMSTORE_MERGE_PREFER"  # what the merge driver is told; git knows it as ours and theirs
 SIDES = {"remote": "ours", "local": "theirs"}  # of a rebase, which plays local commits on top of the remote's
-MOVED = ("fetch first", "non-fast-forward", "cannot lock ref")  # as git says that the remote has moved
 
 
 @dataclass
@@ -68,10 +66,13 @@ class Sync:
     def run(self, tries: int, push: bool, timeout_s: float) -> Synced:
         """Go round until nothing is left to pull or push. Raises ``GitError``, ``LockTimeoutError`` and what a
         transaction raises; then this machine's values and HEAD are as they were, or as its own commits made them."""
-        with self._alone():
+        _files.make_runtime(self.backend.runtime)
+        with alone(
+            os.path.join(self.backend.runtime, "sync"), f"Another sync of {self.backend.root} is under way."
+        ):
             for number in range(1, tries + 1):
                 self.done.rounds = number
-                there = self._fetch()
+                there = _git.fetch(self.top, self.remote, f"refs/heads/{self.branch}")
                 self._pull(there, timeout_s)
                 if not push or self._push(there):
                     return self.done
@@ -80,36 +81,12 @@ class Sync:
             "run it again to push them."
         )
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one sync of a store run at a time; the kernel forgets one that died."""
-        _files.make_runtime(self.backend.runtime)
-        fd = _files.open_or_create(os.path.join(self.backend.runtime, "sync"))
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError:
-            raise GitError(f"Another sync of {self.backend.root} is under way.") from None
-        finally:
-            os.close(fd)
-
-    def _fetch(self) -> str:
-        """Return the commit at which the remote's branch is, empty if it has none yet."""
-        name = f"refs/heads/{self.branch}"
-        listed = _git.text(self.top, "ls-remote", "--", self.remote, name)
-        if not listed:
-            return ""
-        there = listed.split()[0]
-        if _git.run(self.top, "cat-file", "-e", f"{there}^{{commit}}").returncode:
-            _git.git(self.top, "fetch", "--quiet", "--no-write-fetch-head", "--", self.remote, name)
-        return there
-
     def _push(self, there: str) -> bool:
         ahead = self._count(f"{there}..HEAD") if there else self._count("HEAD")
         if ahead:
             done = _git.run(self.top, "push", "--quiet", "--", self.remote, f"HEAD:refs/heads/{self.branch}")
             said = done.stderr.decode(errors="replace")
-            if done.returncode and not any(words in said for words in MOVED):
+            if done.returncode and not any(words in said for words in _git.MOVED):
                 raise GitError(f"git push: {said.strip()}")
             if done.returncode:
                 return False

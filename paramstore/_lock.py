@@ -13,15 +13,16 @@ import os
 import threading
 import time
 import weakref
+from contextlib import contextmanager
 from errno import ELOOP
 
 from paramstore._files import make_runtime, open_or_create
 from paramstore._gate import Gate, close, keep
-from paramstore.errors import LockLostError, LockTimeoutError, WriteError
+from paramstore.errors import GitError, LockLostError, LockTimeoutError, WriteError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Self
 
 POLL_S = 0.002
@@ -162,3 +163,18 @@ class WriteLock:
             f"Could not lock the store within {self._timeout_s:g} s: {who} holds {self._path}. Nothing was written; "
             "try again, or give a longer timeout_s."
         )
+
+
+@contextmanager
+def alone(path: str, told: str) -> Iterator[None]:
+    """Let one at a time do what the file ``path`` stands for; the kernel forgets one that died. Raises ``GitError`` that says
+    ``told`` while another does."""
+    fd = open_or_create(path)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise GitError(told) from None
+        yield
+    finally:
+        os.close(fd)

@@ -47,6 +47,7 @@ COMMANDS = [
     "commit",
     "git",
     "agent",
+    "mirror",
     "copy",
     "etcd",
     "check",

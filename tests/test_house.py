@@ -27,14 +27,14 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_project_chain", "_project_grid", "_project_push", "_proposal", "_records", "_rollback", "_rules", "_schema", "_schema_form", "_schema_safe",
         "_scorecard", "_stubs", "_stubs_text", "_stubs_types",
     ),
-    "2 disk": ("_attempts", "_etcd_client", "_etcd_messages", "_files", "_gate", "_git", "_git_head", "_git_lost", "_git_read", "_git_show", "_git_state", "_merge_rules", "_merge_text", "_generation", "_journal", "_lock", "_generated", "_memory", "_scan", "_sidecar", "_trust", "_yaml", "_yaml_edit"),
+    "2 disk": ("_attempts", "_etcd_client", "_etcd_messages", "_files", "_gate", "_git", "_git_branch", "_git_head", "_git_lost", "_git_read", "_git_show", "_git_state", "_merge_rules", "_merge_text", "_generation", "_journal", "_lock", "_generated", "_memory", "_scan", "_sidecar", "_trust", "_yaml", "_yaml_edit"),
     "3 backends": (
         "_backends", "_backends._commit", "_backends._entries", "_backends._etcd_commit", "_backends._follow", "_backends._followed", "_backends._follower", "_backends._loader", "_backends._mirror", "_backends._plan", "_backends._recovery", "_backends._remote",
         "_backends._splice", "_backends._texts", "_backends._unfinished", "_backends.base", "_backends.etcd",
         "_backends.local", "_backends.memory",
     ),
     "4 store": (
-        "_agent", "_async", "_bisect", "_blame", "_bound", "_check", "_complaints", "_copy", "_explain", "_freezing", "_git_commit", "_git_install", "_git_move", "_git_sync", "_git_spare", "_init", "_live", "_live_fields", "_opening", "_override", "_past", "_plot",
+        "_agent", "_async", "_bisect", "_blame", "_bound", "_check", "_complaints", "_copy", "_explain", "_freezing", "_git_agreed", "_git_cluster", "_git_commit", "_git_install", "_git_mirror", "_git_move", "_git_proposed", "_git_sync", "_git_spare", "_init", "_live", "_live_fields", "_opening", "_override", "_past", "_plot",
         "_read_counts", "_reads", "_section", "_schema_model", "_schema_source", "_settings", "_sides", "_sources", "_store", "_subscription", "_transaction", "_watch",
         "_writes",
     ),

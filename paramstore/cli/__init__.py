@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from paramstore import ParamStore, __version__
-from paramstore.cli._agent import agent, copy
+from paramstore.cli._agent import agent, copy, mirror
 from paramstore.cli._bisect import bisect
 from paramstore.cli._blame import blame
 from paramstore.cli._diff import diff
@@ -108,7 +108,7 @@ def cli(ctx: click.Context, root: str | None) -> None:
 
 
 COMMANDS = (
-    get, set_, list_, explain, history, blame, diff, bisect, scorecard_, rollback, freeze, unfreeze, approve, commit, git_, agent, copy, etcd_, check, doctor, init,
+    get, set_, list_, explain, history, blame, diff, bisect, scorecard_, rollback, freeze, unfreeze, approve, commit, git_, agent, mirror, copy, etcd_, check, doctor, init,
     stubs, schema, demo, migrate,
 )  # fmt: skip
 for command in COMMANDS:

@@ -1,4 +1,4 @@
-"""Many machines: ``agent``, which keeps this one's mirror in step, and ``copy``, which moves a store."""
+"""Many machines: ``agent`` keeps this one's mirror in step, ``mirror`` a branch of git, and ``copy`` moves a store."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +17,10 @@ from paramstore import ParamStore
 from paramstore.cli._etcd import cluster_of
 from paramstore.cli._output import count_of, patience, print_json, say
 from paramstore.cli._shared import dry_run_option, json_option
+from paramstore.errors import ParamstoreError
+
+if TYPE_CHECKING:
+    from paramstore._git_mirror import Round
 
 
 @click.command(
@@ -33,7 +38,10 @@ def agent(store: ParamStore, *, as_json: bool) -> None:
     """
     from paramstore._agent import Agent
 
-    Agent(cluster_of(store), _teller(as_json)).run(_stopped_by_signals())
+    def tell(text: str) -> None:
+        _tell(text, {"message": text} if as_json else None)
+
+    Agent(cluster_of(store), tell).run(_stopped_by_signals())
 
 
 def _stopped_by_signals() -> threading.Event:
@@ -43,15 +51,70 @@ def _stopped_by_signals() -> threading.Event:
     return stop
 
 
-def _teller(as_json: bool) -> Callable[[str], None]:
-    """Return what prints a message as a line of a log."""
+def _tell(text: str, data: Mapping[str, Any] | None) -> None:
+    """Print a message as a line of a log, or as an object with ``data``."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    say(f"{now} {text}" if data is None else json.dumps({"time": now, **data}))
+    sys.stdout.flush()  # a log is read while it is written
 
-    def tell(text: str) -> None:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        say(json.dumps({"time": now, "message": text}) if as_json else f"{now} {text}")
-        sys.stdout.flush()  # a log is read while it is written
 
-    return tell
+@click.command(
+    short_help="Keep a branch of git in step with the cluster.",
+    epilog="Example: paramstore mirror /srv/parameters --remote origin",
+)
+@click.argument("repository", metavar="REPOSITORY")
+@click.option("--branch", metavar="NAME", help="The branch; by default the one that is checked out.")
+@click.option("--remote", metavar="NAME", help="The branch is that of this remote: fetch it, and push to it.")
+@click.option("--within", metavar="FOLDER", default=".", help="Where in the repository the store is.")
+@click.option("--once", is_flag=True, help="One round, then end.")
+@click.option("--every", "every_s", type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar="S",
+              help="Seconds between two rounds.")  # fmt: skip
+@json_option
+@click.pass_obj
+def mirror(
+    store: ParamStore, *, repository: str, branch: str | None, remote: str | None, within: str, once: bool, every_s: float,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Keep a branch of the git repository REPOSITORY in step with the cluster that PARAMSTORE_BACKEND names, both ways, until
+    SIGTERM or Ctrl-C.
+
+    What was committed in the cluster becomes a git commit with the journal's words. What was merged in git becomes a commit in
+    the cluster, judged by schemas, constraints and freezes. What a person has to decide is told once, shown on the branch
+    NAME-cluster, and holds up nothing but itself (--once: exit status 1).
+    """
+    from paramstore._git_branch import Branch
+    from paramstore._git_mirror import GitMirror
+
+    backend = cluster_of(store)
+    rounds = GitMirror(Branch(repository, branch, remote, within), backend)
+    stop, told = _stopped_by_signals(), ""
+    try:
+        while not stop.is_set():
+            try:
+                done = rounds.round()
+                words, data = _said(done), vars(done)
+            except ParamstoreError as error:
+                if once:
+                    raise
+                words, data = str(error), {"error": str(error)}
+            if words and words != told:
+                _tell(words, data if as_json else None)
+            told = words
+            if once or stop.wait(every_s):
+                return
+    finally:
+        backend.close()
+
+
+def _said(done: Round) -> str:
+    said = []
+    if done.revision is not None:
+        said.append(f"{', '.join(done.proposed)} to the cluster as revision {done.revision}")
+    if done.commit:
+        said.append(f"{count_of(done.entries, 'line')} of the journal to git as {done.commit[:10]}")
+    if done.behind:
+        said.append(f"the work tree stays behind: {done.behind}")
+    return "; ".join(said)
 
 
 @click.command(
