@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 
+UNITS = (("d", 86400.0), ("h", 3600.0), ("min", 60.0))
+
 
 class Clock:
     """Where time comes from. ``testing.ManualClock`` is one that a test turns by hand."""
@@ -54,3 +56,12 @@ def utc_text(seconds: float) -> str:
     """Return a time as entries hold it: UTC, ISO 8601, microseconds."""
     whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{micros:06d}Z"
+
+
+def span_text(seconds: float) -> str:
+    """Write a length of time as people say it: ``45 s``, ``1.5 h``, ``12 d``."""
+    for unit, size in UNITS:
+        if seconds >= size:
+            count = seconds / size
+            return f"{count:.1f}".removesuffix(".0") + f" {unit}" if count < 10 else f"{count:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.2g} s"

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from paramstore._doctor_report import Learner, Level, Note, Thresholds, span_text
+from paramstore._clock import span_text
+from paramstore._doctor_report import Learner, Level, Note, Thresholds
 from paramstore._doctor_rhythm import usual_interval
 from paramstore._model import Entry, Spec
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from paramstore._clock import span_text
 from paramstore._doctor_learners import Moment, is_forced, violations
-from paramstore._doctor_report import At, Note, Parameter, Place, Thresholds, span_text
+from paramstore._doctor_report import At, Note, Parameter, Place, Thresholds
 from paramstore._model import ABSENT, Change, Entry, Spec
 from paramstore._values import same
 

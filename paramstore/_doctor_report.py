@@ -11,7 +11,6 @@ At = tuple[tuple[str, Any], ...]
 Place = tuple[str, At]  # full key, sorted context items; () is the base value
 
 DAY_S = 86400.0
-UNITS = (("d", DAY_S), ("h", 3600.0), ("min", 60.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +92,3 @@ class Report:
     def ok(self) -> bool:
         """Whether there is no finding."""
         return not any(self.notes("finding"))
-
-
-def span_text(seconds: float) -> str:
-    """Write a length of time as people say it: ``45 s``, ``1.5 h``, ``12 d``."""
-    for unit, size in UNITS:
-        if seconds >= size:
-            count = seconds / size
-            return f"{count:.1f}".removesuffix(".0") + f" {unit}" if count < 10 else f"{count:.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.2g} s"

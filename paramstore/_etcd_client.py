@@ -18,7 +18,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read at the import: it writes
 
 import grpc
 
-from paramstore._doctor_report import span_text
+from paramstore._clock import span_text
 from paramstore._etcd_messages import MESSAGES
 from paramstore._etcd_place import Credentials
 from paramstore.errors import ParamstoreError, SettingsError, UnreachableError, WriteError

@@ -22,9 +22,9 @@ from click.testing import CliRunner, Result
 from local_store import age, group, number, schema, write_store
 
 from paramstore import ParamStore, _records
-from paramstore._clock import utc_text
+from paramstore._clock import span_text, utc_text
 from paramstore._doctor import Learner, Report, Thresholds, examine
-from paramstore._doctor_report import Level, span_text
+from paramstore._doctor_report import Level
 from paramstore._doctor_rhythm import usual_interval
 from paramstore._model import ABSENT, Change, Entry, Spec
 from paramstore._sources import files, named_in

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from paramstore import ParamStore
-from paramstore._doctor_report import Learner, Note, Parameter, Report, Thresholds, span_text
+from paramstore._clock import span_text
+from paramstore._doctor_report import Learner, Note, Parameter, Report, Thresholds
 from paramstore._history import flatten
 from paramstore._model import Entry
 from paramstore._options import Options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from paramstore import ParamStore
-from paramstore._doctor_report import span_text
+from paramstore._clock import span_text
 from paramstore._etcd_place import ANSWER_S
 from paramstore._options import BACKEND
 from paramstore.cli._output import Row, count_of, print_json, say, table
