@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from paramstore.errors import GitError
 
@@ -47,7 +47,7 @@ def run(
             timeout=within_s,
         )
     except subprocess.TimeoutExpired:
-        raise GitError(f"git {words[0]}: no answer within {within_s:g} s.") from None
+        raise GitError(f"git {_name(words)}: no answer within {within_s:g} s.") from None
     except FileNotFoundError:
         problem = "git is not installed" if os.path.isdir(folder) else f"{folder} is not a directory"
         raise GitError(f"{problem}.") from None
@@ -60,9 +60,12 @@ def git(
     done = run(folder, *words, stdin=stdin, environ=environ, within_s=within_s)
     if done.returncode:
         said = (done.stderr or done.stdout).decode(errors="replace").strip()
-        name = next(word for word in words if not word.startswith("-") and "=" not in word)
-        raise GitError(f"git {name}: {said or f'exit status {done.returncode}'}")
+        raise GitError(f"git {_name(words)}: {said or f'exit status {done.returncode}'}")
     return done.stdout
+
+
+def _name(words: Sequence[str]) -> str:
+    return next(word for word in words if not word.startswith("-") and "=" not in word)
 
 
 def text(folder: str, *words: str, environ: Mapping[str, str] | None = None) -> str:

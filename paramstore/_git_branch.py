@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from paramstore import _git, _git_read
-from paramstore._git_head import NO_COMMIT, PLAIN, commit_tree, store, tree_with
-from paramstore._git_state import operation
+from paramstore._git_head import PLAIN, commit_tree, store, tree_with
+from paramstore._git_state import REBASES, operation
 from paramstore.errors import GitError
 
 COMMON = "rev-parse", "--path-format=absolute", "--git-common-dir"
@@ -62,7 +63,7 @@ class Branch:
 
     def tip(self, ref: str = "") -> str:
         """Return the newest commit of the branch (or of ``ref``), fetched if need be; empty if there is none yet. Raises
-        ``GitError``, also while git is amid something in a work tree of a branch that is here."""
+        ``GitError``, also while git is amid something in the work tree of a branch that is here."""
         ref = ref or self.ref
         if self.remote is None:
             self._work_tree(ref)
@@ -156,7 +157,16 @@ class Branch:
         if self.remote is None:
             return self._move(commit, tip, ref or self.ref)
         lease = [f"--force-with-lease={ref}:{tip}"] if ref else []
-        words = "push", "--quiet", *lease, "--", self.remote, f"{commit}:{ref or self.ref}"
+        words = (
+            "-c",
+            f"remote.{self.remote}.mirror=false",
+            "push",
+            "--quiet",
+            *lease,
+            "--",
+            self.remote,
+            f"{commit}:{ref or self.ref}",
+        )
         done = _git.run(self._near, *words, within_s=_git.REMOTE_S)
         said = done.stderr.decode(errors="replace")
         if done.returncode and not any(words in said for words in _git.MOVED):
@@ -181,7 +191,7 @@ class Branch:
     def _move(self, commit: str, tip: str, ref: str) -> bool:
         """Move a local branch, with the files of the work tree in which it is checked out."""
         place = self._work_tree(ref)
-        words = ["update-ref", "-m", "paramstore mirror", ref, commit, tip or NO_COMMIT]
+        words = ["update-ref", "-m", "paramstore mirror", ref, commit, tip]
         if place is not None:
             self._spare(place, commit, tip)
             words = ["merge", "--quiet", "--ff-only", "--no-autostash", "--no-overwrite-ignore", commit]
@@ -206,19 +216,29 @@ class Branch:
         return _git.run(self.folder, "rev-parse", "--verify", "--quiet", ref).stdout.decode().strip()
 
     def _work_tree(self, ref: str) -> str | None:
-        """Return where ``ref`` is checked out. Raises ``GitError`` while git is amid something in one of the work trees, which
-        would then end on a branch that is not where it began."""
+        """Return where ``ref`` is checked out. Raises ``GitError`` while git is amid something there, which would then end on a
+        branch that is not where it began."""
         found = None
         for block in _git.text(self.folder, "worktree", "list", "--porcelain").split("\n\n"):
             said = dict(line.partition(" ")[::2] for line in block.splitlines())
             place = said.get("worktree", "")
             if "bare" in said or "prunable" in said or not os.path.isdir(place):
                 continue
-            under_way = operation(_git.text(place, "rev-parse", "--absolute-git-dir"))
+            folder = _git.text(place, "rev-parse", "--absolute-git-dir")
+            if ref not in (said.get("branch"), _rebased(folder)):
+                continue
+            under_way = operation(folder)
             if under_way is not None:
                 raise GitError(
                     f"A {under_way} is under way in {place}. Finish or abort it; {self.name} was not moved."
                 )
-            if said.get("branch") == ref:
-                found = place
+            found = place
         return found
+
+
+def _rebased(folder: str) -> str | None:
+    """Return the branch that a rebase has taken off the work tree of ``folder`` and will put back."""
+    for name in REBASES:
+        with suppress(OSError), open(os.path.join(folder, name, "head-name"), encoding="utf-8") as stream:
+            return stream.read().strip()
+    return None

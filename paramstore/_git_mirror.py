@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from paramstore import _records
 from paramstore._backends._etcd_commit import EtcdSession
+from paramstore._etcd_client import DeniedError
 from paramstore._git_agreed import Agreed, agreed, texts_of, trailer
 from paramstore._git_branch import Branch
 from paramstore._git_cluster import ClusterSide, Standing, Texts
@@ -40,7 +41,9 @@ SHOWN = (
     "squash), and decide there."
 )
 IN_USE = " On the branch {0} is work that is not merged yet. Merge it, or delete that branch: then what stands in the cluster is shown there."
-PASSING = UnreachableError, LockTimeoutError, LockLostError, ConflictError, DurabilityUnknownError
+PASSING = (
+    UnreachableError, LockTimeoutError, LockLostError, ConflictError, DurabilityUnknownError, DeniedError,
+)  # fmt: skip
 
 
 @dataclass
@@ -77,7 +80,10 @@ class GitMirror:
         """
         self._done = Round()
         lock = os.path.join(self._branch.folder, "paramstore-mirror.lock")
-        with alone(lock, f"Another mirror is at work in {self._branch.folder}."):
+        told = f"Another mirror is at work in {self._branch.folder}."
+        with alone(
+            lock, told, self._backend.options.timeout_s
+        ):  # one of another store, in step with the same clock
             for _ in range(TRIES):
                 if self._try():
                     return self._done

@@ -46,7 +46,7 @@ def propose(
     texts = {file: raw for file, raw in texts.items() if cluster.get(file) != raw}
     if not texts:
         return None
-    entry = _entry(session, branch, tip, since, texts, git)
+    entry = _entry(session, branch, tip, since, texts, cluster)
     session.writer.put(entry, texts)
     return entry.revision
 
@@ -107,14 +107,14 @@ def _schema(session: EtcdSession, name: str, git: Texts, cluster: Texts, before:
 # --- the entry ------------------------------------------------------------------------------------
 
 
-def _entry(session: EtcdSession, branch: Branch, tip: str, since: str, texts: Texts, git: Texts) -> Entry:
+def _entry(session: EtcdSession, branch: Branch, tip: str, since: str, texts: Texts, cluster: Texts) -> Entry:
     """Judge the new texts and return the entry that records them."""
     writer, documents = session.writer, session.state.documents
     changes: tuple[Change, ...] = ()
     files: dict[str, FileChange] = {}
     for name in sorted({namespace_of(file) for file in texts}):
         file, old = writer.backend.values_file(name), documents.get(name)
-        new = _document(session, name, texts)
+        new = _document(session, name, texts, cluster)
         changes += changes_between(flatten({name: old}) if old else {}, flatten({name: new}))
         if file in texts:
             files[file] = FileChange(old.digest if old else None, new.digest)
@@ -134,14 +134,14 @@ def _entry(session: EtcdSession, branch: Branch, tip: str, since: str, texts: Te
     )
 
 
-def _document(session: EtcdSession, name: str, texts: Texts) -> Document:
+def _document(session: EtcdSession, name: str, texts: Texts, cluster: Texts) -> Document:
     """Judge the values that a namespace will have by the schema that it will have."""
-    backend, standing = session.writer.backend, _standing(session)
+    backend = session.writer.backend
     file, schema_file = backend.values_file(name), backend.schema_file(name)
-    raw = texts.get(file, standing.get(file))
+    raw = texts.get(file, cluster.get(file))
     if raw is None:
         raise GitError(f"{schema_file} is there without {file}: commit both, or neither.")
-    schema = _schema(session, name, texts, standing, {})
+    schema = _schema(session, name, texts, cluster, {})
     return schema.document(_yaml.parse(raw, file).data, file, _files.digest(raw))
 
 

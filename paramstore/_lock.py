@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 POLL_S = 0.002
+TURN_S = 0.05  # between two looks of who waits for what takes longer
 
 
 class _InProcess:
@@ -166,15 +167,20 @@ class WriteLock:
 
 
 @contextmanager
-def alone(path: str, told: str) -> Iterator[None]:
+def alone(path: str, told: str, wait_s: float = 0.0) -> Iterator[None]:
     """Let one at a time do what the file ``path`` stands for; the kernel forgets one that died. Raises ``GitError`` that says
-    ``told`` while another does."""
+    ``told`` while another does, ``wait_s`` seconds from now."""
+    deadline = time.monotonic() + wait_s
     fd = open_or_create(path)
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise GitError(told) from None
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise GitError(told) from None
+                time.sleep(TURN_S)
         yield
     finally:
         os.close(fd)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from local_store import number, schema
 from paramstore import ParamStore, _git
 from paramstore._git_branch import Branch
 from paramstore._git_mirror import GitMirror, Round
+from paramstore._lock import alone
 from paramstore.cli import cli
 from paramstore.errors import GitError, InvalidFileError, ParamstoreError
 from paramstore.testing import SCHEMAS, VALUES
@@ -491,6 +493,24 @@ def test_git_packs_what_the_rounds_leave(desk: Desk) -> None:
     assert "packs: 1" in desk.git("count-objects", "-v")
 
 
+def test_a_repository_with_longer_names(desk: Desk) -> None:
+    shutil.rmtree(desk.root)
+    desk.run(
+        desk.root.parent,
+        "init",
+        "--quiet",
+        "--object-format=sha256",
+        "--initial-branch=other",
+        str(desk.root),
+    )
+    desk.mirror().round()  # checked out is another
+    desk.git("checkout", "--quiet", "main")
+    desk.merge("trades: 30", "trades: 45")
+    desk.mirror().round()
+    assert desk.get("gate.trades") == 45
+    desk.in_step()
+
+
 def test_folders_are_no_patterns(desk: Desk) -> None:
     name = ":(top)wie[ab]* ö"
     mirror = desk.mirror(within=name)
@@ -533,6 +553,7 @@ def test_nothing_moves_while_git_is_amid_something(desk: Desk) -> None:
     with pytest.raises(GitError, match="A rebase is under way"):
         mirror.round()
     assert desk.learner.revision == before and desk.git("rev-parse", "--git-path", "rebase-merge")
+    desk.mirror(branch="beside").round()  # which that rebase is no part of
     desk.git("checkout", "--theirs", "params/gate.yaml")
     desk.git("add", "--all")
     desk.git("-c", "core.editor=true", "rebase", "--continue")
@@ -823,8 +844,24 @@ def test_two_mirrors_bring_an_edit_there_once(desk: Desk, monkeypatch: pytest.Mo
     desk.in_step()
 
 
-def test_a_remote_is_named_by_a_path_from_the_work_tree(hub: Hub) -> None:
+def test_mirrors_in_one_repository_take_turns(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror = desk.mirror()
+    mirror.round()
+    with ThreadPoolExecutor() as pool, alone(str(desk.root / ".git" / "paramstore-mirror.lock"), ""):
+        with monkeypatch.context() as patch, pytest.raises(GitError, match="Another mirror is at work"):
+            patch.setattr(mirror._backend.options, "timeout_s", 0.1)
+            mirror.round()
+        waiting = pool.submit(mirror.round)
+        time.sleep(0.3)
+        assert not waiting.done()
+    assert waiting.result() == Round()
+
+
+def test_a_remote_may_be_a_path_from_the_work_tree_and_mirrored(hub: Hub) -> None:
     hub.git("remote", "set-url", "origin", "../remote.git")
+    hub.git(
+        "config", "remote.origin.mirror", "true"
+    )  # as in a clone that a server keeps; git would push all refs or none
     hub.mirror("origin").round()
     hub.git("fetch", "--quiet")
     hub.in_step("origin/main")
