@@ -202,10 +202,23 @@ def _with_port(name: str, url: str) -> str:
 def homes(record: Mapping[str, Any], known: Collection[str]) -> list[str]:
     """Return the namespaces under which a journal's record stands: those that it touches, of the ``known`` ones and of those
     whose files it changed."""
+    found = _named(record) & set(known)
+    found |= {namespace_of(file) for file in record["files"]}
+    return sorted(found) or [STORE]
+
+
+def stands_under(record: Mapping[str, Any], known: Collection[str], found: Collection[str]) -> bool:
+    """Tell whether a record that is ``found`` under these namespaces stands under all that it touches.
+
+    Of those that are no more, nobody knows which were there when it was written: any of them will do.
+    """
+    needed = homes(record, known)
+    return set(needed) <= set(found) or (needed == [STORE] and not _named(record).isdisjoint(found))
+
+
+def _named(record: Mapping[str, Any]) -> set[str]:
     named = {"refusal": "violations", "approve": "baselines"}.get(record["kind"], "")
     items = [*record["changes"], *(record.get("details", {})[named] if named else ())]
     # a key that was unknown may be one of a namespace that came later, and then never touched it
     keys = [str(item["key"]) for item in items if item.get("rule") != "unknown"]
-    found = {key.partition(".")[0] for key in keys} & set(known)
-    found |= {namespace_of(file) for file in record["files"]}
-    return sorted(found) or [STORE]
+    return {key.partition(".")[0] for key in keys}

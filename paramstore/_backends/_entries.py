@@ -13,7 +13,7 @@ from typing import Any
 
 from paramstore import _records
 from paramstore._etcd_client import KeyValue
-from paramstore._etcd_place import Head, Place, homes
+from paramstore._etcd_place import Head, Place, stands_under
 from paramstore.errors import JournalError
 
 Found = dict[int, dict[str, bytes]]  # lines by number, and by the namespace under which they stand
@@ -50,7 +50,7 @@ def judged(
         line = _whole(found[seq])
         record = _parsed(line, seq)
         others = set(found[seq].values()) - {line}
-        if not set(homes(record, namespaces)) <= found[seq].keys() or (others and others != {_proof(line)}):
+        if not stands_under(record, namespaces, found[seq]) or (others and others != {_proof(line)}):
             raise _forged(seq, "it does not stand under all that it touches")
         if stands is not None and record["revision"] > stands + (record["kind"] not in _records.VALUELESS):
             raise _forged(seq, f"its revision {record['revision']} does not follow {stands}")

@@ -105,7 +105,7 @@ class Mirror:
 
     def make(self) -> None:
         """Make its folders where they are missing."""
-        if not self._made:
+        if not self._made or not os.path.isdir(self._local.runtime):
             for name in FOLDERS:
                 _files.make_folder(self._local.path(name))
             _files.make_runtime(self._local.runtime)

@@ -332,6 +332,27 @@ def test_a_namespace_that_was_taken_out_is_no_entry_and_has_its_past(
 # --- mirrors --------------------------------------------------------------------------------------
 
 
+def test_a_namespace_that_was_taken_out_keeps_no_new_machine_out(filled: Shop) -> None:
+    """Whatever of the past is of it alone stands under it, where no new machine would look for it."""
+    made = store(filled)
+    with pytest.raises(ValidationError), made.transaction(author="learner") as tx:
+        tx["weights.a"] = 5000.0
+    made.approve("weights.*", author="boss", reason="as they are")
+    with made.transaction(author="both") as tx:
+        tx["weights.a"], tx["gate.trades"] = 0.55, 45
+    client = filled.cluster.client()
+    client.write([], [], [filled.place.values("weights"), filled.place.schema("weights")], [], 5.0)
+    client.close()
+    late = store(filled, "late")
+    assert late.get("gate.trades") == 45
+    assert [entry.id for entry in late.history(refused=True)] == [
+        entry.id for entry in made.history(refused=True)
+    ]
+    step(late, 46)
+    done = CliRunner().invoke(cli, ["copy", filled.place.url, str(filled.folder / "back")])
+    assert done.exit_code == 0, done.output
+
+
 def test_a_mirror_that_somebody_edited_is_made_anew(filled: Shop) -> None:
     first = filled.backend("one")
     made = ParamStore(backend=first, environ={})
