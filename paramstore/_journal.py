@@ -22,6 +22,7 @@ SEGMENT_BYTES = 4 << 20
 BLOCK_BYTES = 1 << 16  # how much is read at a time when looking from the end
 # How much of a long journal is parsed at a time: as Python objects, its lines take ten times as much.
 PART_BYTES = 1 << 16
+TAIL_BYTES = len('01234567"}\n')  # of a line, from its checksum on
 
 
 class Position:
@@ -107,6 +108,23 @@ class Journal:
                 break
         return records, position
 
+    def following(self, start: Position, end: Position) -> tuple[list[dict[str, Any]], Position] | None:
+        """Return what ``lines`` does, by one short read, which also shows that ``start`` still is a place in this journal;
+        ``None`` where it cannot: ``end`` is in another segment or far away."""
+        size = end.offset - start.offset
+        if start.segment != end.segment or start.offset < TAIL_BYTES or not 0 < size <= PART_BYTES:
+            return None
+        fd = os.open(self.file(start.segment), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            raw = os.pread(fd, TAIL_BYTES + size, start.offset - TAIL_BYTES)
+        finally:
+            os.close(fd)
+        if not _ends_with(raw[:TAIL_BYTES], start.crc):
+            return None
+        records: list[dict[str, Any]] = []
+        before = start, start.counted
+        return records, self._parse(start.segment, start.offset, raw[TAIL_BYTES:], before, records)[0]
+
     def parts(
         self, start: Position, end: Position | None = None
     ) -> Iterator[tuple[list[dict[str, Any]], Position]]:
@@ -147,11 +165,20 @@ class Journal:
         before: tuple[Position, int | None],
         records: list[dict[str, Any]],
     ) -> tuple[Position, int | None]:
-        position, stands = before
-        file = self.file(segment)
-        with open(file, "rb") as stream:
+        with open(self.file(segment), "rb") as stream:
             stream.seek(begin)
             raw = stream.read() if stop is None else stream.read(stop - begin)
+        return self._parse(segment, begin, raw, before, records)
+
+    def _parse(
+        self,
+        segment: int,
+        begin: int,
+        raw: bytes,
+        before: tuple[Position, int | None],
+        records: list[dict[str, Any]],
+    ) -> tuple[Position, int | None]:
+        position, stands = before
         offset, revision, crc = begin, position.revision, position.crc if begin else b""
         lines = raw.splitlines(keepends=True)
         for number, line in enumerate(lines):
@@ -194,9 +221,8 @@ class Journal:
             return True
         try:
             with open(self.file(position.segment), "rb") as stream:
-                stream.seek(max(0, position.offset - 11))
-                found = stream.read(11)
-                return found[:8] == position.crc and found.endswith(b"\n")  # git may have changed line ends
+                stream.seek(max(0, position.offset - TAIL_BYTES))
+                return _ends_with(stream.read(TAIL_BYTES), position.crc)
         except OSError:
             return False
 
@@ -364,6 +390,10 @@ class Journal:
         finally:
             os.close(fd)
         return keep
+
+
+def _ends_with(tail: bytes, crc: bytes) -> bool:
+    return tail[:8] == crc and tail.endswith(b"\n")  # git may have changed line ends
 
 
 def _sound(line: bytes) -> dict[str, Any]:

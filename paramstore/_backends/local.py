@@ -134,13 +134,16 @@ class LocalBackend:
         """Apply what was published since ``last`` from the journal's tail, without reading any YAML."""
         published = self._generation.published() if self._generation is not None else None
         place: Place = last.position
-        if published is None or not self.journal.holds(place.journal):
+        if published is None:
             return None
         end = Position(published.segment, published.offset, published.revision)
+        found = self.journal.following(place.journal, end)
+        if found is None and not self.journal.holds(place.journal):
+            return None
         if (end.segment, end.offset) <= (place.journal.segment, place.journal.offset):
             return last if end.revision == last.revision else None
         documents, position = last.documents, place.journal
-        for lines, reached in self.journal.parts(position, end):
+        for lines, reached in [found] if found is not None else self.journal.parts(position, end):
             documents, position = apply_records(documents, standing(lines)), reached
         return State(position.revision, documents, Place(position, place.files), last.problems)
 
