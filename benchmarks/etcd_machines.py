@@ -7,13 +7,14 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import random
 import select
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -33,6 +34,9 @@ SERVERS = [str(ROOT / "tests" / name) for name in ("", "faults", "etcd")]  # who
 OTHER = round(VALUE + 0.01, 4)
 COUNT = 60
 PATIENCE_S = 20.0
+REST_S = 0.008, 0.016  # between two changes: whatever follows a change has then been done
+SEED = 1
+WARMING = 4  # changes of each that are not counted
 FRESH, READS = "From one machine to another", "A read beside the agent"
 NS = 1e-9
 
@@ -49,36 +53,79 @@ while True:
         known = value
     {pause}
 """
+# Both writers say how long they judged what they had read (in nanoseconds), when they called what sends the transaction, and
+# when they knew that it stands.
 WRITER = """
 import sys, time
 from paramstore import params
+from paramstore._etcd_client import Client
+clock, read, write, stamps = time.monotonic_ns, Client.read, Client.write, [0, 0]
+def reading(*words, **more):
+    found = read(*words, **more)
+    stamps[0] = clock()
+    return found
+def writing(client, guards, puts, *rest):
+    if puts:
+        stamps[1] = clock()
+    return write(client, guards, puts, *rest)
+Client.read, Client.write = reading, writing
 params.get({key!r})
 print("ready", flush=True)
 for line in sys.stdin:
     with params.transaction(author={author!r}, force=True, reason="benchmark") as tx:
         tx[{key!r}] = float(line)
-    print(time.monotonic_ns(), flush=True)
+    print(stamps[1] - stamps[0], stamps[1], clock(), flush=True)
 """
+# The calls of a commit: the lock, what is new, and after as much work as ours had with that, the same keys, texts and guards.
 RAW_WRITER = """
 import sys, time
-from paramstore._etcd_client import Client
-from paramstore._etcd_place import Credentials
-client = Client(Credentials(({endpoint!r},)))
-client.write([], [(b"/raw", b"x")], [], [], 5.0)
+from paramstore import _yaml
+from paramstore._etcd_client import Client, Guard, Range
+from paramstore._etcd_place import Credentials, Place
+clock = time.monotonic_ns
+ours, raw = Place(({endpoint!r},), {ours!r}), Place(({endpoint!r},), {raw!r})
+client = Client(Credentials(ours.endpoints))
+asked = [Range(ours.head), Range(ours.values("bench")), Range(*ours.below("journal"))]
+(head,), (text,), entries = (answer.found for answer in client.read(asked, 5.0)[1])
+lease, seq, at = client.grant(600, 5.0), 1, 0
 print("ready", flush=True)
 for line in sys.stdin:
-    client.write([], [(b"/raw", line.encode())], [], [], 5.0)
-    print(time.monotonic_ns(), flush=True)
+    hold = client.lock(raw.lock, lease, 5.0)
+    below = [raw.below(kind) for kind in ("values", "schemas")]
+    client.read([Range(raw.copying), Range(raw.head), *(Range(*each, at + 1) for each in below)], 5.0)
+    read = clock()
+    while clock() < read + int(line):
+        _yaml.parse(text.value, "bench")
+    entry = raw.entry("bench", seq)
+    puts = [(raw.head, head.value), (raw.values("bench"), text.value), (entry, entries[-1].value)]
+    guards = [Guard(raw.head, at), Guard(hold, exists=True), Guard(raw.values("bench"), at)]
+    guards += [Guard(start, at + 1, end) for start, end in below]
+    sent = clock()
+    done, at, _ = client.write(guards, puts, [hold], [entry, hold], 5.0)
+    assert done
+    print(sent - read, sent, clock(), flush=True)
+    seq += 1
 """
 RAW_READER = """
-import time
-from paramstore._etcd_client import Client
-from paramstore._etcd_place import Credentials
-watch = Client(Credentials(({endpoint!r},))).watch(b"/raw", b"", 0)
+import grpc, threading, time
+from paramstore._etcd_messages import MESSAGES
+from paramstore._etcd_place import Place
+clock, asked = time.monotonic_ns, MESSAGES["WatchRequest"]()
+asked.create_request.key, asked.create_request.range_end = Place((), {place!r}).watched
+def requests():
+    yield asked
+    threading.Event().wait()
+answers = grpc.insecure_channel({endpoint!r}).stream_stream(
+    "/etcdserverpb.Watch/Watch",
+    request_serializer=MESSAGES["WatchRequest"].SerializeToString,
+    response_deserializer=MESSAGES["WatchResponse"].FromString,
+)(requests())
+next(answers)
 print("ready", flush=True)
-for _ in watch:
-    print(time.monotonic_ns(), flush=True)
+for _ in answers:
+    print(clock(), flush=True)
 """
+READERS = {"in a loop": "pass", "each 0.1 ms": "time.sleep(0.0001)", "each millisecond": "time.sleep(0.001)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +157,10 @@ def child(code: str, environ: Mapping[str, str]) -> Iterator[tuple[IO[str], IO[s
             process.kill()
 
 
-def stamp(pipe: IO[str]) -> int:
+def stamps(pipe: IO[str]) -> list[int]:
     if not select.select([pipe], [], [], PATIENCE_S)[0]:
         raise TimeoutError(f"nothing within {PATIENCE_S:.0f} s")
-    return int(pipe.readline())
+    return [int(word) for word in pipe.readline().split()]
 
 
 def machine(cluster: Cluster, folder: Path) -> dict[str, str]:
@@ -134,47 +181,94 @@ def agent(environ: Mapping[str, str]) -> Iterator[None]:
             process.terminate()
 
 
-def delays(write: IO[str], acknowledged: IO[str], read: IO[str], values: Sequence[object]) -> list[float]:
-    """How long after each acknowledgement the other side saw it, in seconds; below zero, before it."""
-    found = []
-    for value in values:
-        write.write(f"{value}\n")
-        write.flush()
-        done = stamp(acknowledged)
-        found.append((stamp(read) - done) * NS)
-        time.sleep(0.002)
-    return found
+@dataclass
+class Way:
+    """One reader, and how long after a commit it had it, in seconds: since the call that sends it, and since the
+    acknowledgement (below zero, before it)."""
+
+    read: IO[str]
+    sent: list[float] = field(default_factory=list)
+    acknowledged: list[float] = field(default_factory=list)
+
+    def hear(self, sent: int, done: int, count: bool) -> None:
+        (seen,) = stamps(self.read)
+        if count:
+            self.sent.append((seen - sent) * NS)
+            self.acknowledged.append((seen - done) * NS)
 
 
-def fresh(cluster: Cluster, one: dict[str, str], two: dict[str, str], turns: int, each: int) -> list[Line]:
-    """Ours and a raw watch in turn, for two kinds of reader."""
-    endpoint = cluster.endpoints[0]
-    found: dict[str, list[float]] = {"raw": []}
-    pauses = {"in a loop": "pass", "each millisecond": "time.sleep(0.001)"}
-    with ExitStack() as stack:
-        raw = stack.enter_context(child(RAW_WRITER.format(endpoint=endpoint), one))
-        watch = stack.enter_context(child(RAW_READER.format(endpoint=endpoint), two))
-        write = stack.enter_context(child(WRITER.format(key=KEY, author=AUTHOR), one))
-        for _ in range(turns):
-            found["raw"] += delays(*raw, watch[1], range(each))
-            for name, pause in pauses.items():
+def asked(write: IO[str], written: IO[str], value: object) -> list[int]:
+    write.write(f"{value}\n")
+    write.flush()
+    return stamps(written)
+
+
+def fresh(cluster: Cluster, one: dict[str, str], two: dict[str, str], count: int) -> list[Line]:
+    """Ours beside a raw watch, for two kinds of reader. First a raw transaction and a commit in turn, so that whatever else
+    goes on hits both; then a raw watch of the very commits that ours brings."""
+    places, lines = {"endpoint": cluster.endpoints[0], "ours": "/bench/", "raw": "/plain/"}, []
+    with child(WRITER.format(key=KEY, author=AUTHOR), one) as write:
+        for value in (
+            OTHER,
+            VALUE,
+        ):  # the first loads what a commit needs, the last is what raw ones are made like
+            asked(*write, value)
+        with child(RAW_WRITER.format(**places), one) as raw_write:
+            for name, pause in READERS.items():
                 with child(READER.format(key=KEY, pause=pause), two) as (_, read):
-                    got = delays(*write, read, [OTHER, VALUE] * (each // 2 + 1))
-                    found.setdefault(name, []).extend(got[2:])  # the first ones load what a commit needs
-    columns = "who", "p50", "p99", "longest", "p50, to the raw watch's", "p99, to the raw watch's"
-    base = spread_of(FRESH, "", Seen(found.pop("raw")), "")
-    lines = [Line(FRESH, "a raw watch, from a put", columns, (*_spread(base), times(1), times(1)))]
-    for name, seconds in found.items():
-        spread = spread_of(FRESH, name, Seen(seconds), "")
-        ratios = times(spread.p50 / base.p50), times(spread.p99 / base.p99)
-        lines.append(
-            Line(FRESH, f"paramstore, read {name}, from a commit", columns, (*_spread(spread), *ratios))
-        )
+                    with child(RAW_READER.format(place=places["raw"], **places), two) as (_, watch):
+                        raw, ours = Way(watch), Way(read)
+                        in_turn(write, raw_write, raw, ours, count)
+                    lines += [
+                        _line(f"a raw watch, beside a reader {name}", raw, raw),
+                        _line(f"paramstore, read {name}, in turn with it", ours, raw),
+                    ]
+                    with child(RAW_READER.format(place=places["ours"], **places), two) as (_, watch):
+                        raw, ours = Way(watch), Way(read)
+                        at_once(write, raw, ours, count)
+                    lines += [
+                        _line("a raw watch of the commits of the next line", raw, raw),
+                        _line(f"paramstore, read {name}", ours, raw),
+                    ]
     return lines
 
 
-def _spread(spread: object) -> tuple[str, ...]:
-    return tuple(_delay(getattr(spread, name)) for name in ("p50", "p99", "most"))
+Pipes = tuple[IO[str], IO[str]]
+
+
+def in_turn(write: Pipes, raw_write: Pipes, raw: Way, ours: Way, count: int) -> None:
+    chance, judging = random.Random(SEED), 0
+    for number in range(-WARMING, count):
+        time.sleep(chance.uniform(*REST_S))
+        judging, sent, done = asked(*write, (OTHER, VALUE)[number % 2])
+        ours.hear(sent, done, number >= 0)
+        time.sleep(chance.uniform(*REST_S))
+        _, sent, done = asked(*raw_write, judging)
+        raw.hear(sent, done, number >= 0)
+
+
+def at_once(write: Pipes, raw: Way, ours: Way, count: int) -> None:
+    chance = random.Random(SEED)
+    for number in range(-WARMING, count):
+        time.sleep(chance.uniform(*REST_S))
+        _, sent, done = asked(*write, (OTHER, VALUE)[number % 2])
+        for way in (raw, ours):
+            way.hear(sent, done, number >= 0)
+
+
+COLUMNS = ("who", "p50", "p99", "longest", "p50, to the raw watch's", "p99, to the raw watch's",
+           "p50 after the acknowledgement", "p99 after it")  # fmt: skip
+
+
+def _line(name: str, way: Way, raw: Way) -> Line:
+    found, base = (spread_of(FRESH, name, Seen(each.sent), "") for each in (way, raw))
+    after = spread_of(FRESH, name, Seen(way.acknowledged), "")
+    figures = (
+        *map(_delay, (found.p50, found.p99, found.most)),
+        times(found.p50 / base.p50),
+        times(found.p99 / base.p99),
+    )
+    return Line(FRESH, name, COLUMNS, (*figures, *map(_delay, (after.p50, after.p99))))
 
 
 def _delay(seconds: float) -> str:
@@ -199,7 +293,7 @@ def reads(one: dict[str, str], repetitions: int) -> list[Line]:
     ]
 
 
-def measured(turns: int, each: int, repetitions: int) -> list[Line]:
+def measured(count: int, repetitions: int) -> list[Line]:
     from etcd_servers import Cluster
     from plainstore import fast_folder
 
@@ -211,7 +305,7 @@ def measured(turns: int, each: int, repetitions: int) -> list[Line]:
         _copy.copy(str(source), cluster.url("bench"), {})
         one, two = machine(cluster, folder / "one"), machine(cluster, folder / "two")
         with agent(one), agent(two):
-            return fresh(cluster, one, two, turns, each) + reads(two, repetitions)
+            return fresh(cluster, one, two, count) + reads(two, repetitions)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -232,7 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("etcd is not installed (Debian: etcd-server)", file=sys.stderr)
         return 2
     others = quiet.others()
-    lines = measured(1, 6, 2) if options.quick else measured(5, 100, 40)
+    lines = measured(6, 2) if options.quick else measured(500, 40)
     words = " --quick" if options.quick else ""
     how = (
         f"{MADE}python -m benchmarks.etcd_machines{words} --docs` on {time.strftime('%Y-%m-%d')} (CPython "
