@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from paramstore import _files, _records
 from paramstore._etcd_place import Head
@@ -24,7 +24,7 @@ from paramstore._memory import Memory
 from paramstore.errors import GitError, InvalidFileError
 
 TRAILER = "Paramstore-In-Step"
-CLAIM = re.compile(r"(-1|[0-9]{1,18}) (\S+) ([0-9a-f]{64})")
+CLAIM = re.compile(r"(-1|[0-9]{1,18}) (\S+) ([0-9a-f]{64}) (.+)")
 MOST_SEARCHED = 100  # commits, for one that is as a cluster once was
 
 
@@ -39,16 +39,27 @@ class Agreed:
     said: bool = True
 
 
+class Claim(NamedTuple):
+    """What a commit says of itself. Those of other clusters count only while there is none of one's own: a store may have moved,
+    and what is tried on one may be merged into another's branch."""
+
+    commit: str
+    seq: int
+    id: str
+    digest: str
+    prefix: str
+
+
 def texts_of(files: CommitFiles) -> Texts:
     """Return the values and schemas of a commit by their files."""
     found = {f"params/{name}.yaml": raw for name, raw in files.values.items()}
     return found | {f"schemas/{name}.schema.json": raw for name, raw in files.schemas.items()}
 
 
-def trailer(head: Head, within: str, texts: Texts) -> str:
-    """Return the line that says that a commit with ``texts`` in the folder ``within`` is what stood in the cluster after entry
-    ``head``."""
-    return f"{TRAILER}: {head.seq} {head.id or '-'} {_digest(within, texts)}"
+def trailer(head: Head, prefix: str, within: str, texts: Texts) -> str:
+    """Return the line that says that a commit with ``texts`` in the folder ``within`` is what stood in the cluster, at ``prefix``
+    there, after entry ``head``."""
+    return f"{TRAILER}: {head.seq} {head.id or '-'} {_digest(within, texts)} {prefix}"
 
 
 def _digest(within: str, texts: Texts) -> str:
@@ -63,33 +74,45 @@ def agreed(branch: Branch, tip: str, side: ClusterSide, now: Standing) -> Agreed
     """
     if not tip:
         return Agreed("", -1, {}, said=False)
-    for seq, name, commit, texts in _said(branch, tip):
-        if side.since(now, seq)[0] != name:
-            raise GitError(
-                f"{branch.title} was last in step with entry {seq} ({name}) of a cluster, in commit {commit[:10]}, and the journal of "
-                "this cluster has no such entry: it is another store, or was put back to an older state. Name a branch of its own for "
-                "it (--branch), begun at a commit that it was in step with, and bring into that what of the other shall stand (`git "
-                "merge --squash`: without it, this claim would come along). Nothing was changed."
-            )
-        return Agreed(commit, seq, texts)
+    claims = sorted(_claims(branch, tip), key=lambda claim: (claim.prefix != side.prefix, -claim.seq))
+    for claim in claims:
+        texts = _vouched(branch, claim)
+        if texts is None:
+            continue
+        if side.since(now, claim.seq)[0] != claim.id:
+            raise GitError(_other_past(branch, claim, claims, side, now))
+        return Agreed(claim.commit, claim.seq, texts)
     texts = texts_of(branch.read(tip))
     return Agreed(tip, -1, {}, said=False) if not texts else _found(branch, tip, side, now)
 
 
-def _said(branch: Branch, tip: str) -> Iterator[tuple[int, str, str, Texts]]:
-    """Yield the commits up to ``tip`` that say so and hold what they say, the newest entry first."""
-    claims = []
+def _other_past(branch: Branch, claim: Claim, claims: list[Claim], side: ClusterSide, now: Standing) -> str:
+    fits = (
+        each.commit for each in claims if side.since(now, each.seq)[0] == each.id and _vouched(branch, each)
+    )
+    known = next((f": {commit[:10]} is the last" for commit in fits), "")
+    return (
+        f"{branch.title} was last in step with entry {claim.seq} ({claim.id}) of a cluster, in commit {claim.commit[:10]}, and the journal of "
+        "this cluster has no such entry: it is another store, or was put back to an older state. Name a branch of its own for "
+        f"it (--branch), begun at a commit that it was in step with{known}; and bring into that what of the other shall stand (`git "
+        "merge --squash`: without it, this claim would come along). Nothing was changed."
+    )
+
+
+def _claims(branch: Branch, tip: str) -> Iterator[Claim]:
     for commit, said in branch.trailers(TRAILER, tip):
         claim = CLAIM.fullmatch(said)
         if claim is not None:
-            claims.append((int(claim[1]), claim[2].removeprefix("-"), claim[3], commit))
-    for seq, name, digest, commit in sorted(claims, key=lambda claim: -claim[0]):
-        try:
-            texts = texts_of(branch.read(commit))
-        except InvalidFileError:
-            continue
-        if _digest(branch.within, texts) == digest:
-            yield seq, name, commit, texts
+            yield Claim(commit, int(claim[1]), claim[2].removeprefix("-"), claim[3], claim[4])
+
+
+def _vouched(branch: Branch, claim: Claim) -> Texts | None:
+    """Return the texts of a commit if they are those that its claim is about."""
+    try:
+        texts = texts_of(branch.read(claim.commit))
+    except InvalidFileError:
+        return None
+    return texts if _digest(branch.within, texts) == claim.digest else None
 
 
 def _found(branch: Branch, tip: str, side: ClusterSide, now: Standing) -> Agreed:

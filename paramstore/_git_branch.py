@@ -25,14 +25,14 @@ LOG = LITERALLY, "log", "--encoding=UTF-8", "--no-show-signature"  # whatever th
 class Branch:
     """The branch ``name`` of the repository around ``folder``, at ``remote`` if one is named, with a store in ``within``."""
 
-    def __init__(self, folder: str, name: str | None, remote: str | None, within: str = ".") -> None:
+    def __init__(self, folder: str, name: str, remote: str | None, within: str = ".") -> None:
         done = _git.run(folder, *COMMON)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().removeprefix("fatal: ")
             raise GitError(f"{folder}: {said}. `git init` or `git clone` makes a repository.")
         self.folder = done.stdout.decode(errors="surrogateescape").rstrip("\n")
         self._near = folder  # a remote may be named by a path from the work tree
-        self.name = name or self._checked_out(folder)
+        self.name = name
         self.remote = remote
         self.within = os.path.normpath(within)
         self.ref = f"refs/heads/{self.name}"
@@ -41,12 +41,6 @@ class Branch:
                 raise GitError(f"{word!r} is no branch, remote or folder in a repository.")
         if _git.run(self.folder, "check-ref-format", self.ref).returncode:
             raise GitError(f"{self.name!r} cannot be the name of a branch.")
-
-    def _checked_out(self, folder: str) -> str:
-        said = _git.run(folder, "symbolic-ref", "--short", "--quiet", "HEAD").stdout.decode().strip()
-        if not said:
-            raise GitError(f"HEAD of {folder} is on no branch: name one with --branch.")
-        return said
 
     def holds(self, folder: str) -> bool:
         """Tell whether ``folder`` is, or will be once it is made, in a work tree of the repository."""
@@ -73,6 +67,17 @@ class Branch:
                 .strip()
             )
         return _git.fetch(self._near, self.remote, ref)
+
+    def others(self) -> list[str]:
+        """Return the names of all branches that there are beside it."""
+        if self.remote is None:
+            listed = _git.text(self.folder, "for-each-ref", "--format=%(refname)", "refs/heads")
+        else:
+            listed = _git.git(
+                self._near, "ls-remote", "--heads", "--", self.remote, within_s=_git.REMOTE_S
+            ).decode(errors="replace")
+        names = [line.partition("refs/heads/")[2] for line in listed.splitlines()]
+        return [name for name in names if name not in ("", self.name)]
 
     def read(self, commit: str, journal: str | None = None) -> _git_read.CommitFiles:
         """Return the store's files in a commit, its journal only if named. Raises ``GitError`` and ``DocumentError``."""
@@ -120,9 +125,10 @@ class Branch:
         return [(commit, said) for commit, _, said in found if said]
 
     def authors(self, commits: str, since: str) -> tuple[list[str], list[str]]:
-        """Return authors and subjects of the commits that changed the store in ``since..commits``, oldest first."""
+        """Return authors and subjects of the commits that changed the store in ``since..commits``, oldest first; of merges, those
+        that decided something."""
         what = f"{since}..{commits}" if since else commits
-        words = *LOG, "--reverse", "--no-merges", "--format=%an%x00%s", what, "--", *self._paths()
+        words = *LOG, "--reverse", "--format=%an%x00%s", what, "--", *self._paths()
         lines = _git.git(self.folder, *words).decode(errors="replace").split("\n")
         pairs = [line.split("\0") for line in lines if line]
         return list(dict.fromkeys(pair[0] for pair in pairs)), list(dict.fromkeys(pair[-1] for pair in pairs))
@@ -170,7 +176,7 @@ class Branch:
         done = _git.run(self._near, *words, within_s=_git.REMOTE_S)
         said = done.stderr.decode(errors="replace")
         if done.returncode and not any(words in said for words in _git.MOVED):
-            raise GitError(f"git push: {said.strip()}")
+            raise GitError(f"git push: {' '.join(said.split()).replace(commit, 'the commit')}")
         return not done.returncode
 
     def tidy(self) -> None:
@@ -197,7 +203,7 @@ class Branch:
             words = ["merge", "--quiet", "--ff-only", "--no-autostash", "--no-overwrite-ignore", commit]
         done = _git.run(place or self.folder, *words)
         if done.returncode and self._stands(ref) == tip:
-            said = done.stderr.decode(errors="replace").strip()
+            said = " ".join(done.stderr.decode(errors="replace").split())
             raise GitError(f"git {words[0]}{f' in {place}' if place else ''}: {said}")
         return self._stands(ref) == commit
 

@@ -46,6 +46,7 @@ class ClusterSide:
         self._backend = backend
         self._branch = branch
         self._seen: dict[str, tuple[_files.Identity, Segment]] = {}
+        self.prefix = backend.place.prefix
 
     def now(self) -> Standing:
         """Return what stands now, with everything in it recorded by an entry.
@@ -116,3 +117,17 @@ class ClusterSide:
                 found += [record for line in lines if (record := _records.parse(line)) is not None]
             first += segment.lines
         return ("", found) if seq < 0 else (str(found[0]["id"]), found[1:])
+
+    def journal_up_to(self, standing: Standing, seq: int) -> dict[str, Segment]:
+        """Return the journal as it was after entry ``seq``."""
+        found: dict[str, Segment] = {}
+        first = 0
+        for path, segment in standing.journal.items():
+            count = min(segment.lines, seq + 1 - first)
+            if count == segment.lines:
+                found[path] = segment
+            elif count > 0:
+                lines = self._branch.content(segment.blob).splitlines(keepends=True)[:count]
+                found[path] = Segment(self._branch.store(b"".join(lines)), count)
+            first += segment.lines
+        return found

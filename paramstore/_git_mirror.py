@@ -8,7 +8,7 @@ a commit says with which entry it is in step, and an entry says which git commit
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from paramstore._git_branch import Branch
 from paramstore._git_cluster import ClusterSide, Standing, Texts
 from paramstore._git_message import identity_of, message
 from paramstore._git_proposed import edited, propose
+from paramstore._git_steps import steps
 from paramstore._journal import without_aborted
 from paramstore._lock import alone
 from paramstore.errors import (
@@ -48,12 +49,12 @@ PASSING = (
 
 @dataclass
 class Round:
-    """What one round did: ``proposed`` are files that went to the cluster, as ``revision``; ``commit`` is the git commit that was
-    made, of ``entries`` of the journal; ``behind`` says why the work tree could not follow."""
+    """What one round did: ``proposed`` are files that went to the cluster, as ``revision``; ``commits`` are the git commits that
+    were made, of ``entries`` of the journal; ``behind`` says why the work tree could not follow."""
 
     proposed: list[str] = field(default_factory=list)
     revision: int | None = None
-    commit: str = ""
+    commits: list[str] = field(default_factory=list)
     entries: int = 0
     behind: str = ""
 
@@ -93,27 +94,43 @@ class GitMirror:
         """Go once from what both sides have now; tell whether nobody came in between."""
         branch = self._branch
         tip = branch.tip()
+        if not tip and (others := branch.others()):
+            raise GitError(
+                f"There is no branch {branch.title}; there {'is' if len(others) == 1 else 'are'} {', '.join(others[:10])}. Make it first: from a "
+                "commit (`git branch`), or an empty one (`git switch --orphan`, `git commit --allow-empty`). Nothing was changed."
+            )
         now = self._side.now()
         last = agreed(branch, tip, self._side, now)
         before = self._taken(last, tip, now)
+        files: list[str] = []
         try:
             git = texts_of(branch.read(tip))
-            if edited(before.texts, git):
+            files = edited(before.texts, git)
+            if files:
                 self._propose(tip, last, git)
                 now = self._side.now()
         except PASSING:
             raise
         except ParamstoreError as error:
-            self._show(before, tip, error)
+            self._show(before, tip, files, error)
             raise
-        commit, entries = self._commit([tip] if tip else [], last, now)
-        if commit != tip:
-            if not branch.advance(commit, tip):
+        commits, entries = self._commits([tip] if tip else [], last, now)
+        if commits:
+            if not self._advance(commits[-1], tip):
                 return False
             branch.tidy()
-        self._done.commit, self._done.entries = ("", 0) if commit == tip else (commit, entries)
-        self._done.behind = branch.follow(commit)
+        self._done.commits, self._done.entries = commits, entries
+        self._done.behind = branch.follow(commits[-1] if commits else tip)
         return True
+
+    def _advance(self, commit: str, tip: str) -> bool:
+        try:
+            return self._branch.advance(commit, tip)
+        except GitError as error:
+            if self._done.revision is not None:
+                files = ", ".join(self._done.proposed)
+                error.message = f"{files} went to the cluster as revision {self._done.revision}, and git did not hear of it: {error.message}"
+            raise
 
     def _propose(self, tip: str, last: Agreed, git: Texts) -> None:
         with self._backend.session(self._backend.options.timeout_s, None) as session:
@@ -136,17 +153,27 @@ class GitMirror:
 
     # -- to git -----------------------------------------------------------------------------------
 
-    def _commit(self, parents: list[str], last: Agreed, now: Standing) -> tuple[str, int]:
-        """Make a commit of what stands in the cluster after the first of ``parents``; that itself, if it holds all of it."""
+    def _commits(self, parents: list[str], last: Agreed, now: Standing) -> tuple[list[str], int]:
+        """Make commits of what came to stand in the cluster since ``last``, one after the other, on ``parents``: none, if the first
+        of these holds all of it. Returns them, and the number of entries in them."""
         records = without_aborted(self._side.since(now, last.seq)[1])
+        known = texts_of(self._branch.read(parents[0])) if parents else {}
+        many = steps(self._side, last, now, records) if known == last.texts else [(records, now)]
+        made: list[str] = []
+        for some, standing in many:
+            commit = self._commit(made[-1:] or parents, some, standing, last)
+            made += [commit] if commit not in [*parents, *made] else []
+        return made, len(records) if made else 0
+
+    def _commit(self, parents: list[str], records: Sequence[Any], now: Standing, last: Agreed) -> str:
+        """Make a commit of what stood in the cluster after ``records``; return the first of ``parents`` if it holds all of it."""
         entries = tuple(map(_records.entry, records))
         text = message(entries) if entries else "params: in step with the cluster\n\n"
-        text += trailer(now.head, self._branch.within, now.texts) + "\n"
+        text += trailer(now.head, self._side.prefix, self._branch.within, now.texts) + "\n"
         author = identity_of(entries, len({entry.author for entry in entries}) == 1)
         # both sides may have come to the same without a line in the journal
         stale = not last.said or last.texts != now.texts
-        commit = self._branch.commit(parents, self._blobs(parents, now), text, author, empty=stale)
-        return commit, len(entries)
+        return self._branch.commit(parents, self._blobs(parents, now), text, author, empty=stale)
 
     def _blobs(self, parents: list[str], now: Standing) -> Mapping[str, str | None]:
         journal = {path: segment.blob for path, segment in now.journal.items()}
@@ -159,7 +186,7 @@ class GitMirror:
         known = texts_of(self._branch.read(parents[0])) if parents else {}
         return {file: raw for file, raw in texts.items() if known.get(file) != raw}
 
-    def _show(self, before: Agreed, tip: str, error: ParamstoreError) -> None:
+    def _show(self, before: Agreed, tip: str, files: list[str], error: ParamstoreError) -> None:
         """Put what stands in the cluster on a branch of its own, from which a person can merge it, and say so in ``error``."""
         title = f"{self._branch.title}-cluster"
         told = ""
@@ -169,7 +196,12 @@ class GitMirror:
             except ParamstoreError as problem:
                 told = f" What stands there could not be shown on the branch {title}: {problem}"
         text = error.message.rstrip().rstrip(".")
-        error.message = f"{text}. Nothing of it went to the cluster.{told}"
+        held = (
+            f"Held back: {', '.join(files)}; nothing of it went to the cluster"
+            if files
+            else "Nothing went to the cluster"
+        )
+        error.message = f"{text}. {held}.{told}"
 
     def _shown(self, before: Agreed, tip: str) -> bool:
         """Have what stands in the cluster on the branch for it; return False where that holds work of others.
@@ -184,8 +216,9 @@ class GitMirror:
             return False
         parents = [there] if ours and branch.is_in(before.commit, there) else [before.commit]
         parents += [there] if ours and not branch.is_in(there, parents[0]) else []
-        commit, _ = self._commit(parents, agreed(branch, parents[0], self._side, now), now)
-        return commit == there or branch.advance(commit, there, ref)
+        commits, _ = self._commits(parents, agreed(branch, parents[0], self._side, now), now)
+        newest = commits[-1] if commits else parents[0]
+        return newest == there or branch.advance(newest, there, ref)
 
 
 def _is_ours(path: str) -> bool:

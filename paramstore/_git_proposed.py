@@ -84,6 +84,7 @@ def _together(
     if file.startswith("schemas/") or file not in before:
         raise GitError(f"{file} was changed in git and in the cluster.")
     schema = _schema(session, namespace_of(file), git, cluster, before)
+    schema.document(_yaml.parse(mine, file).data, file, "")  # else the merge would be blamed
     by_lines = partial(merge_lines, branch.folder)
     # git's side is ours: where lines conflict, comments and layout are those of people
     outcome = merge_files(before[file], mine, theirs, file, rules_of(schema), by_lines)

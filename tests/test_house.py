@@ -34,7 +34,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_backends.local", "_backends.memory",
     ),
     "4 store": (
-        "_agent", "_async", "_bisect", "_blame", "_bound", "_check", "_complaints", "_copy", "_explain", "_freezing", "_git_agreed", "_git_cluster", "_git_commit", "_git_install", "_git_mirror", "_git_move", "_git_proposed", "_git_sync", "_git_spare", "_init", "_live", "_live_fields", "_opening", "_override", "_past", "_plot",
+        "_agent", "_async", "_bisect", "_blame", "_bound", "_check", "_complaints", "_copy", "_explain", "_freezing", "_git_agreed", "_git_cluster", "_git_commit", "_git_install", "_git_mirror", "_git_move", "_git_proposed", "_git_steps", "_git_sync", "_git_spare", "_init", "_live", "_live_fields", "_opening", "_override", "_past", "_plot",
         "_read_counts", "_reads", "_section", "_schema_model", "_schema_source", "_settings", "_sides", "_sources", "_store", "_subscription", "_transaction", "_watch",
         "_writes",
     ),

@@ -60,10 +60,10 @@ def _tell(text: str, data: Mapping[str, Any] | None) -> None:
 
 @click.command(
     short_help="Keep a branch of git in step with the cluster.",
-    epilog="Example: paramstore mirror /srv/parameters --remote origin",
+    epilog="Example: paramstore mirror /srv/parameters --branch main --remote origin",
 )
 @click.argument("repository", metavar="REPOSITORY")
-@click.option("--branch", metavar="NAME", help="The branch; by default the one that is checked out.")
+@click.option("--branch", metavar="NAME", required=True, help="The branch in which values are reviewed.")
 @click.option("--remote", metavar="NAME", help="The branch is that of this remote: fetch it, and push to it.")
 @click.option("--within", metavar="FOLDER", default=".", help="Where in the repository the store is.")
 @click.option("--once", is_flag=True, help="One round, then end.")
@@ -72,15 +72,15 @@ def _tell(text: str, data: Mapping[str, Any] | None) -> None:
 @json_option
 @click.pass_obj
 def mirror(
-    store: ParamStore, *, repository: str, branch: str | None, remote: str | None, within: str, once: bool, every_s: float,
+    store: ParamStore, *, repository: str, branch: str, remote: str | None, within: str, once: bool, every_s: float,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Keep a branch of the git repository REPOSITORY in step with the cluster that PARAMSTORE_BACKEND names, both ways, until
     SIGTERM or Ctrl-C.
 
-    What was committed in the cluster becomes a git commit with the journal's words. What was merged in git becomes a commit in
-    the cluster, judged by schemas, constraints and freezes. What a person has to decide is told once, shown on the branch
-    NAME-cluster, and holds up nothing but itself (--once: exit status 1).
+    What was committed in the cluster becomes git commits with the journal's words. What was merged in git becomes a commit in
+    the cluster, judged by schemas, constraints and freezes. What a person has to decide or mend is held back, with all that came into git
+    after it; that is told once, and what stands in the cluster is shown on the branch NAME-cluster (--once: exit status 1 or 2).
     """
     from paramstore._git_branch import Branch
     from paramstore._git_mirror import GitMirror
@@ -92,14 +92,16 @@ def mirror(
         while not stop.is_set():
             try:
                 done = rounds.round()
-                words, data = _said(done), vars(done)
+                words, data, lasts = _said(done), vars(done), done.behind
+                new = bool(done.commits) or lasts != told
             except ParamstoreError as error:
                 if once:
                     raise
-                words, data = str(error), {"error": str(error)}
-            if words and words != told:
-                _tell(words, data if as_json else None)
-            told = words
+                words, data, lasts = str(error), {"error": str(error)}, str(error)
+                new = lasts != told
+            if new:
+                _tell(words or "in step again", data if as_json else None)
+            told = lasts
             if once or stop.wait(every_s):
                 return
     finally:
@@ -110,8 +112,9 @@ def _said(done: Round) -> str:
     said = []
     if done.revision is not None:
         said.append(f"{', '.join(done.proposed)} to the cluster as revision {done.revision}")
-    if done.commit:
-        said.append(f"{count_of(done.entries, 'line')} of the journal to git as {done.commit[:10]}")
+    if done.commits:
+        what = f"{count_of(done.entries, 'line')} of the journal" if done.entries else "where both agree"
+        said.append(f"{what} to git as {', '.join(commit[:10] for commit in done.commits[-5:])}")
     if done.behind:
         said.append(f"the work tree stays behind: {done.behind}")
     return "; ".join(said)

@@ -52,8 +52,11 @@ class Desk:
     def git(self, *words: str, status: int = 0) -> str:
         return self.run(self.root, *words, status=status)
 
-    def mirror(self, remote: str | None = None, branch: str | None = "main", within: str = ".") -> GitMirror:
+    def mirror(self, remote: str | None = None, branch: str = "main", within: str = ".") -> GitMirror:
         self._mirrors += 1
+        if remote is None and branch != "main" and not self.git("branch", "--list", branch):
+            tree = self.git("hash-object", "-t", "tree", "-w", os.devnull)
+            self.git("branch", branch, self.git("commit-tree", "-m", "Begin", tree))
         return GitMirror(
             Branch(str(self.root), branch, remote, within), self.shop.backend(f"here{self._mirrors}")
         )
@@ -115,19 +118,35 @@ def desk(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 # --- one way, and the other -----------------------------------------------------------------------
 
 
-def test_a_learners_commits_become_a_git_commit(desk: Desk) -> None:
+def test_each_commit_of_a_learner_becomes_a_git_commit(desk: Desk) -> None:
     mirror = desk.mirror()
     mirror.round()
     desk.in_step()
     for value in (40, 41):
         desk.learn(value)
+    desk.learner.freeze("gate.trades", author="boss", reason="enough")
+    with desk.learner.transaction(author="other") as tx:
+        tx["gate.tiers.high"] = 0.6
+    desk.learner.unfreeze("gate.trades", author="boss", reason="go on")
     done = mirror.round()
-    assert (done.proposed, done.revision, done.entries) == ([], None, 2)
+    assert (done.proposed, done.revision, done.entries, len(done.commits)) == ([], None, 5, 4)
     assert "trades: 41" in desk.path.read_text()
-    said = desk.git("log", "-1", "--format=%an%n%B")
-    assert said.startswith("learner\nparams: gate.trades, 2 times (learner)") and "it pays" in said
+    assert desk.git("log", "-5", "--format=%s").splitlines() == [
+        "params: unfreeze (boss)",
+        "params: gate.tiers.high 0.5 -> 0.6 (2 authors)",
+        "params: gate.trades 40 -> 41 (learner)",
+        "params: gate.trades 30 -> 40 (learner)",
+        "params: 13 values as first recorded (paramstore)",
+    ]
+    said = desk.git("show", "--format=%an%n%B", "main~2")
+    assert said.startswith("learner\nparams: gate.trades 40 -> 41") and "it pays" in said
+    assert [len(desk.journal(f"main~{back}")) for back in (0, 1, 2, 3, 4)] == [6, 5, 3, 2, 1]
     desk.in_step()
-    assert mirror.round() == Round() and desk.git("rev-list", "--count", "main") == "2"
+    assert mirror.round() == Round() and desk.git("rev-list", "--count", "main") == "5"
+    desk.git("revert", "--no-edit", "main~2")  # one of them, and none of those after it
+    desk.git("checkout", "--quiet", "main~", "params/journal", status=0)
+    mirror.round()
+    assert (desk.get("gate.trades"), desk.get("gate.tiers.high")) == (40, 0.6)
 
 
 def test_a_merged_edit_becomes_a_commit_with_its_author(desk: Desk) -> None:
@@ -166,7 +185,7 @@ def test_what_both_changed_is_decided_by_a_merge_for_either_side(
     desk.learn(45)
     desk.merge("trades: 30", "trades: 60")
     words = (
-        r"git and the cluster both changed trades: git 60, the cluster 45.*Nothing of it went to the cluster"
+        r"git and the cluster both changed trades: git 60, the cluster 45.*nothing of it went to the cluster"
     )
     for _ in range(2):
         with pytest.raises(GitError, match=words):
@@ -267,7 +286,7 @@ def test_an_edit_that_breaks_a_rule_reaches_nobody(desk: Desk, old: str, new: st
     mirror = desk.mirror()
     mirror.round()
     desk.merge(old, new)
-    with pytest.raises(InvalidFileError, match=f"(?s){words}.*Nothing of it went to the cluster"):
+    with pytest.raises(InvalidFileError, match=f"(?s){words}.*nothing of it went to the cluster"):
         mirror.round()
     assert desk.get("gate.trades") == 30 and desk.learner.revision == 0
     desk.learn(44)
@@ -655,6 +674,48 @@ def test_a_cluster_that_was_put_back_is_told_apart(desk: Desk, cluster: object, 
     desk.in_step()
 
 
+def test_what_was_tried_on_another_store_is_merged_into_the_live_branch(desk: Desk, tmp_path: Path) -> None:
+    """Both stores have their branch, in the same folder; the claims of the one say nothing of the other."""
+    desk.mirror().round()
+    (tmp_path / "trial").mkdir()
+    shop = Shop(desk.shop.cluster, tmp_path / "trial")
+    shop.fill(SCHEMAS, VALUES)
+    desk.git("branch", "trial", desk.git("rev-parse", "main"))
+    desk.git("checkout", "--quiet", "trial")
+    claims = desk.git("log", "-1", "--format=%B")
+    desk.git("commit", "--quiet", "--amend", "--message", claims.partition("Paramstore-In-Step")[0])
+    trial = GitMirror(Branch(str(desk.root), "trial", None), shop.backend("one"))
+    trial.round()
+    for value in (70, 71, 72):
+        desk.merge(
+            "trades: 30" if value == 70 else f"trades: {value - 1}", f"trades: {value}", f"Try {value}"
+        )
+        trial.round()
+    desk.git("checkout", "--quiet", "main")
+    desk.git(
+        "merge",
+        "--quiet",
+        "--no-ff",
+        "--strategy-option=theirs",
+        "--allow-unrelated-histories",
+        "--message",
+        "Promote",
+        "trial",
+    )
+    desk.learn(30)
+    desk.mirror().round()
+    assert desk.get("gate.trades") == 72
+    desk.in_step()
+    shop.close()
+
+
+def test_a_branch_that_is_not_there_is_not_made_up(desk: Desk) -> None:
+    desk.mirror().round()
+    with pytest.raises(GitError, match="There is no branch mian; there is main"):
+        GitMirror(Branch(str(desk.root), "mian", None), desk.shop.backend("typo")).round()
+    assert desk.git("branch", "--format=%(refname:short)") == "main"
+
+
 def test_a_claim_whose_content_is_another_is_not_believed(desk: Desk) -> None:
     mirror = desk.mirror()
     mirror.round()
@@ -906,13 +967,13 @@ def command(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 def test_the_command_makes_one_round(command: Desk) -> None:
     where = str(command.root)
-    assert "to git as" in run("mirror", where, "--once").output
+    assert "to git as" in run("mirror", where, "--branch=main", "--once").output
     command.merge("trades: 30", "trades: 31")
-    said = json.loads(run("mirror", where, "--once", "--json").output)
+    said = json.loads(run("mirror", where, "--branch=main", "--once", "--json").output)
     assert (said["revision"], said["proposed"], said["entries"]) == (1, ["params/gate.yaml"], 1)
-    assert run("mirror", where, "--once").output == ""
+    assert run("mirror", where, "--branch=main", "--once").output == ""
     command.merge("trades: 31", "trades: 3100")
-    assert "above its maximum" in run("mirror", where, "--once", status=2).output
+    assert "above its maximum" in run("mirror", where, "--branch=main", "--once", status=2).output
     for words, told in (
         ((str(command.shop.folder),), "not a git repository"),
         ((where, "--branch", "-x"), "no branch"),
@@ -923,8 +984,17 @@ def test_the_command_makes_one_round(command: Desk) -> None:
 
 def test_it_survives_kills_anywhere_and_goes_on(command: Desk) -> None:
     """A mirror that is killed at odd moments while a learner and a person commit loses nothing, and ends in step."""
-    run("mirror", str(command.root), "--once")
-    line = [sys.executable, "-m", "paramstore", "mirror", str(command.root), "--every", "0.1"]
+    run("mirror", str(command.root), "--branch=main", "--once")
+    line = [
+        sys.executable,
+        "-m",
+        "paramstore",
+        "mirror",
+        str(command.root),
+        "--branch=main",
+        "--every",
+        "0.1",
+    ]
     for number_ in range(8):
         with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             time.sleep(0.3 + 0.11 * number_)
@@ -936,7 +1006,7 @@ def test_it_survives_kills_anywhere_and_goes_on(command: Desk) -> None:
         command.merge(f"high: {high}", f"high: 0.5{number_}1")
     with subprocess.Popen([*line, "--json"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert "commit" in json.loads(process.stdout.readline())
+        assert json.loads(process.stdout.readline())["commits"]
         process.terminate()
         assert process.wait(timeout=20) == 0
     assert command.get("gate.trades") == 47
