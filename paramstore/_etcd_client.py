@@ -16,12 +16,19 @@ from typing import Any, NamedTuple
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read at the import: it writes to stderr what our errors say
 
-import grpc
-
 from paramstore._clock import span_text
-from paramstore._etcd_messages import MESSAGES
 from paramstore._etcd_place import Credentials
 from paramstore.errors import ParamstoreError, SettingsError, UnreachableError, WriteError
+
+try:
+    import grpc
+
+    from paramstore._etcd_messages import MESSAGES
+except ImportError as error:
+    raise UnreachableError(
+        f"This process can neither follow nor write to a cluster ({error}): install 'paramstore[etcd]'. To read, an agent on this "
+        "machine is enough. Nothing was written."
+    ) from None
 
 TRY_S = 2.0  # how long one endpoint has to answer while there are others
 REACH_S = 5.0  # how long nobody may answer before a call that could wait longer gives up

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from paramstore import _records
 from paramstore._backends._etcd_commit import EtcdSession
 from paramstore._etcd_client import DeniedError
+from paramstore._etcd_roles import named
 from paramstore._git_agreed import Agreed, agreed, texts_of, trailer
 from paramstore._git_branch import Branch
 from paramstore._git_cluster import ClusterSide, Standing, Texts
@@ -42,9 +43,7 @@ SHOWN = (
     "squash), and decide there."
 )
 IN_USE = " On the branch {0} is work that is not merged yet. Merge it, or delete that branch: then what stands in the cluster is shown there."
-PASSING = (
-    UnreachableError, LockTimeoutError, LockLostError, ConflictError, DurabilityUnknownError, DeniedError,
-)  # fmt: skip
+PASSING = UnreachableError, LockTimeoutError, LockLostError, ConflictError, DurabilityUnknownError
 
 
 @dataclass
@@ -109,6 +108,12 @@ class GitMirror:
             if files:
                 self._propose(tip, last, git)
                 now = self._side.now()
+        except DeniedError as error:
+            needed = (
+                f"{named(self._backend.place).approver}: `paramstore mirror` commits what was merged in git"
+            )
+            error.message = f"{error.message.rstrip()} It needs the role {needed}."
+            raise
         except PASSING:
             raise
         except ParamstoreError as error:

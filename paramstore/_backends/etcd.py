@@ -61,15 +61,9 @@ class EtcdBackend(LocalBackend):
     def _following(self) -> tuple[Remote, Mirror, Follower]:
         """Return what follows and writes, which readers beside an agent never need."""
         if self._parts is None:
-            try:
-                from paramstore._backends._follower import Follower
-                from paramstore._backends._mirror import Mirror
-                from paramstore._backends._remote import Remote
-            except ImportError as error:
-                raise UnreachableError(
-                    f"This process can neither follow nor write to {self.place.url} ({error}): install 'paramstore[etcd]'. To read, "
-                    "an agent on this machine is enough"
-                ) from None
+            from paramstore._backends._follower import Follower
+            from paramstore._backends._mirror import Mirror
+            from paramstore._backends._remote import Remote
 
             remote, mirror = Remote(self.place, self.credentials), Mirror(self)
             self._parts = remote, mirror, Follower(mirror, remote, self.check_s)

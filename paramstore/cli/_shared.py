@@ -73,7 +73,8 @@ def root_in_files(store: ParamStore, what: str) -> str:
     """Return the root of a store whose values live in files; refuse ``what`` for one whose files are a mirror only."""
     if store.options.backend is not None:
         raise click.UsageError(
-            f"the values live in {store.options.backend}, and {what} has no part in that: unset PARAMSTORE_BACKEND"
+            f"the values live in {store.options.backend}, and {what} has no part in that: name a store in files with --root, or unset "
+            "PARAMSTORE_BACKEND"
         )
     assert store.root is not None
     return store.root

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -106,3 +109,31 @@ def test_an_outage_is_a_finding(tmp_path: Path, followed: bool) -> None:
 def test_without_a_mirror_there_is_nothing_to_check(tmp_path: Path) -> None:
     said = run("check", status=1, env={**AWAY, "PARAMSTORE_MIRROR": str(tmp_path / "m")}).output
     assert "did not answer" in said
+
+
+# --- without the extra ----------------------------------------------------------------------------
+
+LACKING = "import sys; sys.modules['grpc'] = None; from paramstore.cli import main; sys.exit(main())"
+
+
+def test_without_the_extra_it_says_what_to_install(shop: Shop, tmp_path: Path) -> None:
+    repo = GitStore.made(tmp_path / "bot", installed=False)
+    shop.fill(SCHEMAS, VALUES)
+    backend = shop.backend("one")
+    assert ParamStore(backend=backend, environ={}).get("gate.trades") == 30  # and it goes on following
+    env = os.environ | environ(BACKEND=shop.place.url, MIRROR=backend.root)
+
+    def lacking(*words: str) -> tuple[int, str]:
+        command = [sys.executable, "-c", LACKING, *words]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=tmp_path)
+        return done.returncode, done.stdout + done.stderr
+
+    assert lacking("get", "gate.trades") == (0, "30\n")
+    for words in (
+        ("set", "gate.trades", "31", "--force", "--reason", "x"),
+        ("copy", str(repo.root), f"{shop.place.url}/copy"),
+        ("mirror", str(repo.root), "--branch", "main", "--once"),
+        ("etcd", "roles"),
+    ):
+        status, said = lacking(*words)
+        assert status == 1 and "Traceback" not in said and "install 'paramstore[etcd]'" in said, said
