@@ -169,7 +169,7 @@ class EtcdBackend(LocalBackend):
                 problem = str(error).removeprefix(f"{self.place.url}: ")
         if self.signs.seen() is None:
             self.prepare()
-        return problem or self.stale()
+        return problem or self.stale().removeprefix(f"{self.place.url} ")
 
     # -- reading ----------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ def roles(
     if as_json:
         print_json(_as_json(names, place, dry_run, todo, list(want), told))
     else:
-        _show_end(todo, dry_run, list(want))
+        _show_end(todo, dry_run, list(want), backend.credentials.user is not None)
 
 
 def cluster_of(store: ParamStore) -> EtcdBackend:
@@ -226,7 +226,7 @@ def _show(todo: list[Step], told: list[str]) -> None:
         say(f"information: {line}", "dim")
 
 
-def _show_end(todo: list[Step], dry_run: bool, there: list[str]) -> None:
+def _show_end(todo: list[Step], dry_run: bool, there: list[str], authenticated: bool) -> None:
     if not todo:
         say(f"nothing to do: {count_of(len(there), 'role')} as they should be")
     elif dry_run:
@@ -238,8 +238,9 @@ def _show_end(todo: list[Step], dry_run: bool, there: list[str]) -> None:
     say("Next, for each user, as one who has the role root:")
     say("  etcdctl user add NAME")
     say(f"  etcdctl user grant-role NAME {learner}")
-    say("Roles bind nobody until authentication is on:")
-    say("  etcdctl user add root; etcdctl user grant-role root root; etcdctl auth enable")
+    if not authenticated:
+        say("Roles bind nobody until authentication is on:")
+        say("  etcdctl user add root; etcdctl user grant-role root root; etcdctl auth enable")
 
 
 def _as_json(
