@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from paramstore._etcd_client import KeyValue
 
 PAUSE_S = 0.1, 5.0  # between two tries to reach the cluster, the shortest and the longest
+TRIES = 3  # to take over what is new, while others spoil the mirror
 DEAF_S = 0.5  # how long after an entry the watch may bring it
 
 
@@ -46,19 +47,26 @@ class Follower:
     # -- one step ---------------------------------------------------------------------------------
 
     def catch_up(self, timeout_s: float, once: bool = False) -> Followed:
-        """Take over all that is new. Raises what ``Remote.news`` does; then the mirror is as it was. ``once``: every endpoint is
+        """Take over all that is new. Raises what ``Remote.news`` does, and ``UnreachableError`` should others spoil the mirror
+        meanwhile; then nothing was taken over. ``once``: every endpoint is
         asked once."""
-        with self._mirror.locked():
-            known = self._mirror.checked()
-        news = self._remote.news(known or Followed(), timeout_s, once)
-        with self._mirror.locked():
-            now = self._mirror.followed() if known is not None else self._mirror.checked()
-            if now is None:  # made anew, from all there is
-                news = news if known is None else self._remote.news(Followed(), timeout_s)
-                now = self._mirror.clear()
-            now = self._mirror.take(now, news)
-        self._signs.hear()
-        return now
+        for _ in range(TRIES):
+            with self._mirror.locked():
+                known = self._mirror.checked()
+            news = self._remote.news(known or Followed(), timeout_s, once)
+            with self._mirror.locked():
+                now = self._mirror.followed() if known is not None else self._mirror.checked()
+                if now is None and known is not None:
+                    continue  # spoilt meanwhile: asked anew, for all there is, and not while others wait for the mirror
+                try:
+                    now = self._mirror.take(now or self._mirror.clear(), news)
+                except GapError:
+                    continue
+            self._signs.hear()
+            return now
+        raise UnreachableError(
+            f"{self._mirror.folder}: others keep changing the mirror. Nothing was taken over"
+        )
 
     # -- following --------------------------------------------------------------------------------
 

@@ -84,6 +84,7 @@ class Mirror:
         self._local = local
         self._mutex = threading.Lock()
         self.signs = local.signs
+        self.folder = local.root
         self._made = False
         self._record: tuple[bytes, Followed] | None = None  # what it says, as last read or written here
         self._seen: dict[

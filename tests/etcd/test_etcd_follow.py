@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import subprocess
@@ -256,3 +257,26 @@ def made(kind: Any, like: dict[str, Any], **evidence: str) -> bytes:
     return _records.encode(
         Entry(revision=like["revision"], id=os.urandom(8).hex(), time=like["time"], kind=kind, author="a", reason="r", evidence=evidence)
     )[1]  # fmt: skip
+
+
+def test_a_mirror_that_is_spoilt_meanwhile_is_asked_for_anew_and_keeps_nobody_waiting(
+    filled: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = store(filled)
+    step(made, 40)
+    backend = still(filled, "two")
+    step(made, 41)
+    plain, asked = backend.remote.news, []
+
+    def news(known: Followed, *rest: Any) -> News:
+        with open(os.path.join(backend.runtime, "mirror.lock"), "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # refused while somebody holds the mirror
+        asked.append(known.head.seq)
+        if len(asked) == 1:
+            Path(backend.signs.mark).touch()  # somebody begins to write here, and dies
+        return plain(known, *rest)
+
+    monkeypatch.setattr(backend.remote, "news", news)
+    backend.follower.catch_up(5.0)
+    assert asked == [1, -1] and ParamStore(backend=backend, environ={}).get("gate.trades") == 41
+    backend.close()
