@@ -10,7 +10,7 @@
     ~lock/…                  who holds the store for writing, each with a lease
 
 An entry stands under every namespace that it touches, so that nobody can record a change to one that they may not write.
-What touches none (a freeze) has the home ``@store``.
+What touches none, or may concern all (a freeze), has the home ``@store``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ PORT = 2379
 ANSWER_S = 5.0  # how long a cluster, or whoever follows it on a machine, has to answer
 LOCK = "~lock"  # after all other keys
 STORE = "@store"  # no namespace can be named so
+OF_ALL = frozenset({"freeze", "unfreeze", "abort", "merge"})  # kinds that speak for others too
 
 
 class Place(NamedTuple):
@@ -201,24 +202,27 @@ def _with_port(name: str, url: str) -> str:
 
 def homes(record: Mapping[str, Any], known: Collection[str]) -> list[str]:
     """Return the namespaces under which a journal's record stands: those that it touches, of the ``known`` ones and of those
-    whose files it changed."""
-    found = _named(record) & set(known)
-    found |= {namespace_of(file) for file in record["files"]}
+    whose files it changed; ``@store`` for what touches none, or others too."""
+    touched = _touched(record)
+    found = touched & {*known, *map(namespace_of, record["files"])}
+    if record["kind"] in OF_ALL or found != touched:
+        found.add(STORE)
     return sorted(found) or [STORE]
 
 
-def stands_under(record: Mapping[str, Any], known: Collection[str], found: Collection[str]) -> bool:
-    """Tell whether a record that is ``found`` under these namespaces stands under all that it touches.
+def stands_under(record: Mapping[str, Any], found: Collection[str]) -> bool:
+    """Tell whether a record that is ``found`` under these namespaces stands under all that it touches, be they there or not: one
+    that is not may come, and what it begins with is not for others to say. Under ``@store`` only those write who may write
+    everywhere."""
+    touched = _touched(record)
+    return STORE in found or (record["kind"] not in OF_ALL and bool(touched) and touched <= {*found})
 
-    Of those that are no more, nobody knows which were there when it was written: any of them will do.
-    """
-    needed = homes(record, known)
-    return set(needed) <= set(found) or (needed == [STORE] and not _named(record).isdisjoint(found))
 
-
-def _named(record: Mapping[str, Any]) -> set[str]:
-    named = {"refusal": "violations", "approve": "baselines"}.get(record["kind"], "")
-    items = [*record["changes"], *(record.get("details", {})[named] if named else ())]
-    # a key that was unknown may be one of a namespace that came later, and then never touched it
-    keys = [str(item["key"]) for item in items if item.get("rule") != "unknown"]
-    return {key.partition(".")[0] for key in keys}
+def _touched(record: Mapping[str, Any]) -> set[str]:
+    items, kind = [*record["changes"]], record["kind"]
+    if kind == "approve":
+        items += record["details"]["baselines"]
+    if kind == "refusal":
+        # a key that was unknown may be one of a namespace that came later, and then never touched it
+        items += [item for item in record["details"]["violations"] if item.get("rule") != "unknown"]
+    return {str(item["key"]).partition(".")[0] for item in items} | set(map(namespace_of, record["files"]))

@@ -67,10 +67,11 @@ def _digest(within: str, texts: Texts) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def agreed(branch: Branch, tip: str, side: ClusterSide, now: Standing) -> Agreed:
+def agreed(branch: Branch, tip: str, side: ClusterSide, now: Standing, moved: bool = False) -> Agreed:
     """Return where ``tip`` and the cluster last agreed.
 
-    Raises ``GitError`` where they never did, or where the cluster's journal no longer has the entry at which they did.
+    Raises ``GitError`` where they never did, or where the cluster's journal no longer has the entry at which they did. ``moved``: where
+    they never did, what was agreed with a store at another prefix counts.
     """
     if not tip:
         return Agreed("", -1, {}, said=False)
@@ -79,6 +80,11 @@ def agreed(branch: Branch, tip: str, side: ClusterSide, now: Standing) -> Agreed
         texts = _vouched(branch, claim)
         if texts is None:
             continue
+        if claim.prefix != side.prefix and not moved:
+            raise GitError(
+                f"{branch.title} was in step with a store at {claim.prefix} of a cluster (commit {claim.commit[:10]}), and never with one at {side.prefix}. "
+                "Is it the right branch? If that store was copied here, begin once with --moved. Nothing was changed."
+            )
         if side.since(now, claim.seq)[0] != claim.id:
             raise GitError(_other_past(branch, claim, claims, side, now))
         return Agreed(claim.commit, claim.seq, texts)

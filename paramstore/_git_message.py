@@ -45,7 +45,7 @@ def _subject(entries: Sequence[Entry]) -> str:
         keys = list(dict.fromkeys(change.key for change in changes))
         said = f"{len(keys)} values" if len(keys) > 1 else f"{keys[0]}, {len(changes)} times"
     else:
-        said = ", ".join(dict.fromkeys(entry.kind for entry in entries))
+        said = ", ".join(dict.fromkeys(_plain(entry.kind) for entry in entries))
     by = authors[0] if len(authors) == 1 else f"{len(authors)} authors"
     subject = f"params: {said} ({by})"
     return subject if len(subject) <= LONGEST_SUBJECT else f"{subject[: LONGEST_SUBJECT - 3]}..."
@@ -76,7 +76,7 @@ def journal_in_words(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _told(entry: Entry) -> list[str]:
     """Return who did what and why on one line, and below it a line for each value."""
     why = f": {_plain(entry.reason)}" if entry.reason else ""
-    lines = [f"r{entry.revision} {entry.time[:19]}Z {entry.kind} by {_plain(entry.author)}{why}"]
+    lines = [f"r{entry.revision} {entry.time[:19]}Z {_plain(entry.kind)} by {_plain(entry.author)}{why}"]
     if len(entry.changed) > MOST_CHANGES and all(change.old is ABSENT for change in entry.changed):
         return [*lines, f"  {len(entry.changed)} values, as first recorded"]
     lines += [f"  {_change(change)}" for change in entry.changed[:MOST_CHANGES]]
@@ -104,7 +104,8 @@ def identity_of(entries: Sequence[Entry], by_author: bool) -> Mapping[str, str]:
     """Return git's environment for who and when: the time of the last entry, and with ``by_author`` its author's name."""
     if not entries:
         return {}
-    found = {"GIT_AUTHOR_DATE": f"{entries[-1].time[:19]}Z"}
+    time = entries[-1].time[:19]
+    found = {"GIT_AUTHOR_DATE": f"{time}Z"} if "1970" <= time[:4] < "2100" else {}  # git knows no others
     name = "".join(c for c in _plain(entries[-1].author) if c not in "<>").strip(
         " .,:;'\"\\"
     )  # git refuses a name of these alone

@@ -59,9 +59,9 @@ class Round:
 
 
 class GitMirror:
-    """Rounds of ``branch`` with the cluster of ``backend``. Raises ``GitError`` where the mirror of that is in the work tree."""
+    """Rounds of ``branch`` with the cluster of ``backend``; ``moved``: its store was copied there from another prefix. Raises ``GitError`` where the mirror of that is in the work tree."""
 
-    def __init__(self, branch: Branch, backend: EtcdBackend) -> None:
+    def __init__(self, branch: Branch, backend: EtcdBackend, moved: bool = False) -> None:
         if branch.holds(backend.root):
             raise GitError(
                 f"{backend.root}, where this machine has its mirror, is in the work tree of that repository: name another directory in "
@@ -69,6 +69,7 @@ class GitMirror:
             )
         self._branch = branch
         self._backend = backend
+        self._moved = moved
         self._side = ClusterSide(backend, branch)
         self._done = Round()
 
@@ -99,7 +100,7 @@ class GitMirror:
                 "commit (`git branch`), or an empty one (`git switch --orphan`, `git commit --allow-empty`). Nothing was changed."
             )
         now = self._side.now()
-        last = agreed(branch, tip, self._side, now)
+        last = agreed(branch, tip, self._side, now, self._moved)
         before = self._taken(last, tip, now)
         files: list[str] = []
         try:
@@ -148,22 +149,34 @@ class GitMirror:
             self._done.proposed, self._done.revision = files, revision
 
     def _taken(self, last: Agreed, tip: str, now: Standing) -> Agreed:
-        """Return what of git the cluster has: what it took over since they agreed, should git not have heard of it yet."""
-        for record in reversed(self._side.since(now, last.seq)[1]):
+        """Return what of git the cluster has: what it took over since they agreed, should git not have heard of it yet.
+
+        An entry that says so is believed only for files that such entries changed, or that stand as they are in git: else
+        whoever may write one namespace could have what was merged for another dropped.
+        """
+        taken, recorded = last, set[str]()
+        for record in self._side.since(now, last.seq)[1]:
             commit = record["evidence"].get("git_commit")
             ours = record["kind"] == "external" and isinstance(commit, str) and commit.isalnum()
-            if ours and self._branch.is_in(last.commit, commit) and self._branch.is_in(commit, tip):
-                return Agreed(commit, last.seq, texts_of(self._branch.read(commit)))
-        return last
+            if ours and self._branch.is_in(taken.commit, commit) and self._branch.is_in(commit, tip):
+                texts = texts_of(self._branch.read(commit))
+                recorded |= record["files"].keys()
+                missing = {*edited(last.texts, texts)} - recorded
+                if all(now.texts.get(file) == texts.get(file) for file in missing):
+                    taken = Agreed(commit, last.seq, texts)
+        return taken
 
     # -- to git -----------------------------------------------------------------------------------
 
     def _commits(self, parents: list[str], last: Agreed, now: Standing) -> tuple[list[str], int]:
         """Make commits of what came to stand in the cluster since ``last``, one after the other, on ``parents``: none, if the first
         of these holds all of it. Returns them, and the number of entries in them."""
-        records = without_aborted(self._side.since(now, last.seq)[1])
+        lines = self._side.since(now, last.seq)[1]
+        records = without_aborted(lines)
         known = texts_of(self._branch.read(parents[0])) if parents else {}
-        many = steps(self._side, last, now, records) if known == last.texts else [(records, now)]
+        # where some were taken back, counting gives no entry its number
+        alike = known == last.texts and len(records) == len(lines)
+        many = steps(self._side, last, now, records) if alike else [(records, now)]
         made: list[str] = []
         for some, standing in many:
             commit = self._commit(made[-1:] or parents, some, standing, last)
@@ -215,13 +228,13 @@ class GitMirror:
         """
         branch, ref = self._branch, f"{self._branch.ref}-cluster"
         there, now = branch.tip(ref), self._side.now()
-        found = agreed(branch, there, self._side, now)
+        found = agreed(branch, there, self._side, now, self._moved)
         ours = found.said and found.commit == there
         if there and not ours and not branch.is_in(there, tip):
             return False
         parents = [there] if ours and branch.is_in(before.commit, there) else [before.commit]
         parents += [there] if ours and not branch.is_in(there, parents[0]) else []
-        commits, _ = self._commits(parents, agreed(branch, parents[0], self._side, now), now)
+        commits, _ = self._commits(parents, agreed(branch, parents[0], self._side, now, self._moved), now)
         newest = commits[-1] if commits else parents[0]
         return newest == there or branch.advance(newest, there, ref)
 

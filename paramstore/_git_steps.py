@@ -16,7 +16,6 @@ from paramstore._git_agreed import Agreed
 from paramstore._git_cluster import ClusterSide, Standing, Texts
 from paramstore._records import VALUELESS
 from paramstore._state import namespace_of
-from paramstore.errors import DocumentError
 
 MOST_STEPS = 100  # in one round; a learner that is faster gets fewer and larger commits
 
@@ -26,18 +25,16 @@ Record = dict[str, Any]
 def steps(
     side: ClusterSide, last: Agreed, now: Standing, records: Sequence[Record]
 ) -> Iterator[tuple[Sequence[Record], Standing]]:
-    """Yield entries of ``records`` (those since ``last``, each run ending in one that changed values) with what stood after them,
-    as far as that can be told; all that is left, and ``now``, at the end."""
+    """Yield entries of ``records`` (all those since ``last``, each run ending in one that changed values) with what stood after
+    them, as far as that can be told; all that is left, and ``now``, at the end."""
     begun = 0
     texts = last.texts
-    many = len(records) > MOST_STEPS or any(record["kind"] == "abort" for record in records)
-    for index, record in enumerate(
-        [] if many or _schemas(last.texts) != _schemas(now.texts) else records[:-1]
-    ):
+    whole = len(records) > MOST_STEPS or _schemas(last.texts) != _schemas(now.texts)
+    for index, record in enumerate([] if whole else records[:-1]):
         try:
             texts = _after(texts, record)
-        except (DocumentError, LookupError, TypeError, AssertionError):
-            break  # a person's edit: the text with its comments is that of the end
+        except Exception:  # noqa: BLE001 - a person's edit: the text with its comments is that of the end
+            break  # or what somebody made up, and then it may be anything
         if record["kind"] not in VALUELESS:
             seq = last.seq + 1 + index
             head = Head(seq, record["revision"], record["id"])

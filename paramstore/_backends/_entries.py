@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from paramstore import _records
@@ -17,6 +17,8 @@ from paramstore._etcd_place import Head, Place, stands_under
 from paramstore.errors import JournalError
 
 Found = dict[int, dict[str, bytes]]  # lines by number, and by the namespace under which they stand
+# What the first entry may have as revision: one at the end of all numbers would be the last for good.
+MOST_FIRST = _records.MOST_REVISION // 2
 _NUMBER = re.compile(r"[0-9a-f]{16}")
 
 
@@ -35,7 +37,7 @@ def entry_puts(place: Place, seq: int, line: bytes, where: Sequence[str]) -> lis
 
 
 def judged(
-    found: Found, known: Head, stands: int | None, head: Head, namespaces: Collection[str]
+    found: Found, known: Head, stands: int | None, head: Head
 ) -> tuple[dict[int, bytes], dict[int, dict[str, Any]]]:
     """Return the lines after ``known`` up to ``head`` by number, and what they say. ``stands`` is the revision before them.
 
@@ -50,9 +52,14 @@ def judged(
         line = _whole(found[seq])
         record = _parsed(line, seq)
         others = set(found[seq].values()) - {line}
-        if not stands_under(record, namespaces, found[seq]) or (others and others != {_proof(line)}):
+        try:
+            proved = stands_under(record, found[seq])
+        except (LookupError, TypeError, AttributeError, ValueError):
+            raise _forged(seq, "it is no entry of ours") from None
+        if not proved or (others and others != {_proof(line)}):
             raise _forged(seq, "it does not stand under all that it touches")
-        if stands is not None and record["revision"] > stands + (record["kind"] not in _records.VALUELESS):
+        most = MOST_FIRST if stands is None else stands + (record["kind"] not in _records.VALUELESS)
+        if record["revision"] > most:
             raise _forged(seq, f"its revision {record['revision']} does not follow {stands}")
         stands, before = _records.number(record, stands, before), record["id"]
         lines[seq], records[seq] = line, record
@@ -85,7 +92,8 @@ def _forged(seq: int, why: str) -> JournalError:
 
 def _parsed(line: bytes, seq: int) -> dict[str, Any]:
     record = _records.parse(line)
-    if record is None or not line.endswith(b"\n"):
+    # JSON may have line ends within; to who reads a journal, that is damage
+    if record is None or not line.endswith(b"\n") or len(line.splitlines()) > 1:
         raise _forged(seq, "it is no entry of ours")
     return record
 

@@ -107,26 +107,26 @@ class Remote:
     ) -> tuple[dict[int, bytes], dict[int, dict[str, Any]]]:
         """Return what ``judged`` does of the lines after ``known`` up to ``now``."""
         if (now.seq, now.id) == (known.head.seq, known.head.id):
-            return judged({}, known.head, known.stands, now, namespaces)
+            return judged({}, known.head, known.stands, now)
         first, last = max(known.head.seq, 0), max(known.head.seq, now.seq)
         starts = [
             (self.place.entry(home, first), self.place.below("journal", home)[1])
             for home in namespaces | {STORE}
         ]
         try:
-            return self._judged(self._entries(starts, last, timeout_s), known, now, namespaces)
+            return self._judged(self._entries(starts, last, timeout_s), known, now)
         except JournalError:  # that of a namespace which is no more stands elsewhere
             whole = self._entries([self.place.below("journal")], last, timeout_s)
         found = {seq: lines for seq, lines in whole.items() if seq >= first}
-        return self._judged(found, known, now, namespaces)
+        return self._judged(found, known, now)
 
     def _judged(
-        self, found: Found, known: Followed, now: Head, namespaces: set[str]
+        self, found: Found, known: Followed, now: Head
     ) -> tuple[dict[int, bytes], dict[int, dict[str, Any]]]:
         """Return what ``judged`` does of ``found``, which begins with the last line that is known."""
         if known.head.seq >= 0:
             self._refuse_other_past(found.pop(known.head.seq, {}), known)
-        return judged(found, known.head, known.stands, now, namespaces)
+        return judged(found, known.head, known.stands, now)
 
     def _refuse_other_past(self, last: Mapping[str, bytes], known: Followed) -> None:
         """Raise ``JournalError`` unless ``last``, what stands for the last entry that is known, is that one: a cluster that was
@@ -197,10 +197,9 @@ class Remote:
         fresh = {seq: lines for seq, lines in found.items() if seq > known.head.seq}
         if not (texts or gone or fresh):
             return None
-        namespaces = {namespace_of(file) for file in ({*known.files} - gone) | texts.keys()}
         if not fresh:
             return News(revision, known.head, modified, texts=texts, gone=frozenset(gone))
-        lines, records = judged(fresh, known.head, known.stands, head, namespaces)
+        lines, records = judged(fresh, known.head, known.stands, head)
         return News(revision, head, modified, lines, texts, frozenset(gone), records)
 
     # -- holding it -------------------------------------------------------------------------------

@@ -66,13 +66,16 @@ def _tell(text: str, data: Mapping[str, Any] | None) -> None:
 @click.option("--branch", metavar="NAME", required=True, help="The branch in which values are reviewed.")
 @click.option("--remote", metavar="NAME", help="The branch is that of this remote: fetch it, and push to it.")
 @click.option("--within", metavar="FOLDER", default=".", help="Where in the repository the store is.")
+@click.option(
+    "--moved", is_flag=True, help="The store was copied here from another cluster or prefix; needed once."
+)
 @click.option("--once", is_flag=True, help="One round, then end.")
 @click.option("--every", "every_s", type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar="S",
               help="Seconds between two rounds.")  # fmt: skip
 @json_option
 @click.pass_obj
 def mirror(
-    store: ParamStore, *, repository: str, branch: str, remote: str | None, within: str, once: bool, every_s: float,
+    store: ParamStore, *, repository: str, branch: str, remote: str | None, within: str, moved: bool, once: bool, every_s: float,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Keep a branch of the git repository REPOSITORY in step with the cluster that PARAMSTORE_BACKEND names, both ways, until
@@ -86,7 +89,7 @@ def mirror(
     from paramstore._git_mirror import GitMirror
 
     backend = cluster_of(store)
-    rounds = GitMirror(Branch(repository, branch, remote, within), backend)
+    rounds = GitMirror(Branch(repository, branch, remote, within), backend, moved)
     stop, told = _stopped_by_signals(), ""
     try:
         while not stop.is_set():
@@ -94,7 +97,7 @@ def mirror(
                 done = rounds.round()
                 words, data, lasts = _said(done), vars(done), done.behind
                 new = bool(done.commits) or lasts != told
-            except ParamstoreError as error:
+            except (ParamstoreError, OSError) as error:  # a disk that is full, for one
                 if once:
                     raise
                 words, data, lasts = str(error), {"error": str(error)}, str(error)

@@ -199,3 +199,22 @@ def test_values_that_no_entry_records_come_back_as_they_stand(
         tx["gate.trades"] = 41
     kinds = [entry.kind for entry in back.history()]
     assert kinds == (["external", "commit", "external", "commit"] if committed else ["external", "commit"])
+
+
+def test_a_namespace_that_was_gone_at_the_copy_may_come_anew(shop: Shop, root: Path) -> None:
+    """What its past stands under then is where only approvers write; a new machine must not take it for forged."""
+    store = ParamStore(root, environ={})
+    with pytest.raises(ValueError, match="maximum"), store.transaction(author="learner") as tx:
+        tx["weights.a"] = 99.0
+    kept = {
+        file: (root / file).read_bytes() for file in ("schemas/weights.schema.json", "params/weights.yaml")
+    }
+    for file in kept:
+        (root / file).unlink()
+    run(str(root), shop.place.url)
+    client = shop.cluster.client()
+    client.write([], [(shop.place.file(file), raw) for file, raw in kept.items()], [], [], 5.0)
+    client.close()
+    far = ParamStore(backend=shop.backend(), environ={})
+    assert far.get("weights.a") == 0.5
+    assert [entry.kind for entry in far.history(refused=True)][-1] == "refusal"

@@ -22,6 +22,7 @@ from etcd_servers import Shop
 from local_store import number, schema
 
 from paramstore import ParamStore, _git
+from paramstore._etcd_place import parse
 from paramstore._git_branch import Branch
 from paramstore._git_mirror import GitMirror, Round
 from paramstore._lock import alone
@@ -669,7 +670,7 @@ def test_a_cluster_that_was_put_back_is_told_apart(desk: Desk, cluster: object, 
     other = Shop(desk.shop.cluster, tmp_path / "else")
     (tmp_path / "else").mkdir()
     other.fill(SCHEMAS, VALUES)
-    mirror = GitMirror(Branch(str(desk.root), "main", None), other.backend("one"))
+    mirror = GitMirror(Branch(str(desk.root), "main", None), other.backend("one"), moved=True)
     with pytest.raises(GitError, match="the journal of this cluster has no such entry"):
         mirror.round()
     other.close()
@@ -708,6 +709,32 @@ def test_what_was_tried_on_another_store_is_merged_into_the_live_branch(desk: De
     desk.mirror().round()
     assert desk.get("gate.trades") == 72
     desk.in_step()
+    shop.close()
+
+
+def test_a_store_that_moved_goes_on_and_a_wrong_one_does_not(desk: Desk, tmp_path: Path) -> None:
+    desk.mirror().round()
+    desk.learn(40)
+    desk.mirror().round()
+    for words in (
+        (desk.shop.place.url, str(tmp_path / "files")),
+        (str(tmp_path / "files"), f"{desk.shop.place.url}-new"),
+    ):
+        assert CliRunner().invoke(cli, ["copy", *words]).exit_code == 0
+    (tmp_path / "new").mkdir()
+    shop = Shop(desk.shop.cluster, tmp_path / "new")
+    shop.place = parse(f"{desk.shop.place.url}-new")
+    learner = ParamStore(backend=shop.backend("far"), environ={})
+    with learner.transaction(author="elsewhere") as tx:
+        tx["gate.trades"] = 77  # the past is shared, this is not
+    branch, backend = Branch(str(desk.root), "main", None), shop.backend("one")
+    with pytest.raises(GitError, match=r"never with one at .*-new/\. Is it the right branch\?"):
+        GitMirror(branch, backend).round()
+    desk.in_step()
+    GitMirror(branch, backend, moved=True).round()
+    assert "trades: 77" in desk.path.read_text()
+    GitMirror(branch, backend).round()
+    desk.mirror().round()  # the old one has claims of its own, and a person's decision to go on with the new
     shop.close()
 
 
@@ -983,6 +1010,29 @@ def test_the_command_makes_one_round(command: Desk) -> None:
         ((where, "--branch=main", "--remote", "nowhere"), "nowhere"),
     ):
         assert told in run("mirror", *words, "--once", status=1).output
+
+
+def test_it_waits_out_what_the_system_refuses(command: Desk) -> None:
+    """A folder of its own that cannot be written, for one, as where a disk is full."""
+    words = [sys.executable, "-m", "paramstore", "mirror", str(command.root), "--branch=main", "--every=0.1"]
+    folder = Path(os.environ["PARAMSTORE_MIRROR"])
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            said = [process.stdout.readline()]
+            folder.rename(folder.with_suffix(".away"))
+            folder.touch()
+            said.append(process.stdout.readline())
+            time.sleep(0.5)
+            running = process.poll() is None
+            folder.unlink()
+            command.learn(44)
+            time.sleep(3.0)
+        finally:
+            process.terminate()
+            said += process.communicate(timeout=20)[0].splitlines()
+    assert "to git as" in said[0] and "[Errno" in said[1] and running, said
+    assert "to git as" in said[-1] and process.returncode == 0, said
 
 
 def test_it_survives_kills_anywhere_and_goes_on(command: Desk) -> None:

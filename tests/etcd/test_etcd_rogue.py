@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from paramstore._etcd_client import DeniedError
 from paramstore._etcd_messages import MESSAGES
 from paramstore._model import Change, Entry, FileChange
 from paramstore._records import encode
-from paramstore.errors import LockTimeoutError
+from paramstore.errors import LockTimeoutError, ParamstoreError
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -124,6 +125,39 @@ def of_its_own(scene: Scene, **of: Any) -> Pairs:
     return next_line(scene, *forged(scene, files={"params/edge.yaml": same}, **of))
 
 
+def beside_its_own(scene: Scene, kind: str, **details: Any) -> Pairs:
+    return of_its_own(scene, kind=kind, revision=scene.head["revision"], details=details)
+
+
+def abort(scene: Scene) -> Pairs:
+    """Return what takes the freeze back, in an entry that stands under the rogue's own namespace."""
+    freeze = {"aborts": scene.head["id"]}
+    (line, (head, raw)) = of_its_own(scene, kind="abort", revision=scene.head["revision"], evidence=freeze)
+    return [line, (head, json.dumps({**json.loads(raw), "revision": scene.head["revision"] - 1}).encode())]
+
+
+def unknown_change(scene: Scene) -> Pairs:
+    """Return what a refusal says of a key that no namespace has, in a change."""
+    record, _ = forged(scene, changes=(Change("edge.level", 1.5, 1.5), Change("risk.level", 1.25, 9.0)))
+    record["changes"][1]["rule"] = "unknown"
+    return next_line(scene, record, sealed(json.dumps(record, separators=(",", ":")).encode()[:-1]))
+
+
+def broken(end: bytes) -> Callable[[Scene], Pairs]:
+    """Return what makes a sound entry of its own, but of two lines, of which neither is an entry to who reads a journal."""
+
+    def forge(scene: Scene) -> Pairs:
+        (key, line), head = of_its_own(scene)
+        body = line.rpartition(b',"crc"')[0]
+        return [(key, sealed(body.replace(b'"kind"', end + b'"kind"'))), head]
+
+    return forge
+
+
+def sealed(body: bytes) -> bytes:
+    return body + b',"crc":"%08x"}\n' % zlib.crc32(body)
+
+
 def head_of(**of: Any) -> Callable[[Scene], Pairs]:
     return lambda scene: [(scene.place.head, json.dumps({**scene.head, **of}).encode())]
 
@@ -155,6 +189,19 @@ LINES: dict[str, Callable[[Scene], Pairs]] = {
     "an abort of another's entry": lambda scene: next_line(
         scene,
         *forged(scene, kind="abort", revision=scene.head["revision"], evidence={"aborts": scene.head["id"]}),
+    ),
+    "an unfreeze beside its own": lambda scene: beside_its_own(scene, "unfreeze", pattern="risk.size"),
+    "a freeze beside its own": lambda scene: beside_its_own(scene, "freeze", pattern="*"),
+    "a merge beside its own": lambda scene: beside_its_own(scene, "merge", joined=[]),
+    "an abort of another's entry beside its own": abort,
+    "a change of another that says it is of no namespace": unknown_change,
+    "an approval of another's value that says so": lambda scene: beside_its_own(
+        scene, "approve", pattern="edge", baselines=[{"key": "risk.level", "value": 9.0, "rule": "unknown"}]
+    ),
+    "an entry of two lines": broken(b"\n"),
+    "an entry with a return": broken(b"\r"),
+    "a change of a namespace that is to come": lambda scene: of_its_own(
+        scene, changes=(Change("ghost.level", 1.0, 9.0),), kind="external"
     ),
     "a revision out of all order": lambda scene: of_its_own(scene, revision=2**62),
     "nonsense": lambda scene: next_line(scene, forged(scene)[0], b"nonsense\n"),
@@ -201,6 +248,32 @@ def test_a_forged_line_changes_nothing(scene: Scene, forge: Callable[[Scene], Pa
     assert scene.is_unharmed(scene.reader)
     assert scene.is_unharmed(scene.machine("two"), may_refuse=True)
     goes_on(scene)
+
+
+def test_the_first_entry_leaves_numbers_for_others(tmp_path: Path, cluster: Guarded) -> None:
+    office = Office(cluster, tmp_path)
+    office.hire("learner-edge", "approver")
+    record, line = encode(
+        Entry(
+            2**62,
+            "0" * 16,
+            utc_text(SYSTEM.now()),
+            "commit",
+            "rogue",
+            "because",
+            {},
+            (Change("edge.level", 1.0, 1.0),),
+        )
+    )
+    head = {"v": 1, "seq": 0, "revision": record["revision"], "id": record["id"]}
+    forged = [(office.place.entry("edge", 0), line), (office.place.head, json.dumps(head).encode())]
+    put(office.client("learner-edge"), *forged)
+    boss = office.store("approver")
+    with pytest.raises(ParamstoreError, match="does not follow"):
+        set_value(boss, "risk.level", 1.25)
+    office.client("approver").write([], [], [key for key, _ in forged], [], 5.0)
+    assert set_value(boss, "risk.level", 1.25) == 1
+    office.close()
 
 
 TOLD = "after the journal", "before the journal's end", "no head", "a commit to another's file", "nonsense"

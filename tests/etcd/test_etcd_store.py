@@ -94,7 +94,8 @@ def test_entries_stand_under_what_they_touch() -> None:
         "changes": [{"key": "a.x"}, {"key": "b.y"}, {"key": "gone.z"}],
         "files": {"params/a.yaml": {}},
     }
-    assert homes(touched, {"a", "b", "c"}) == ["a", "b"]
+    assert homes(touched, {"a", "b", "c"}) == ["@store", "a", "b"]
+    assert homes(touched, {"a", "b", "gone"}) == ["a", "b", "gone"]
     broken = [{"key": "c.x", "rule": "maximum"}, {"key": "a.nowhere", "rule": "unknown"}]
     refused = {"kind": "refusal", "changes": [], "files": {}, "details": {"violations": broken}}
     assert homes(refused, {"a", "b", "c"}) == ["c"]
