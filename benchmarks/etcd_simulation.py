@@ -144,11 +144,11 @@ class Waiting:
         return chance.uniform(0.5, 1.5) if self.jitter else 1.0
 
 
-AS_IT_IS = Waiting("as it is")
-PAUSES = Waiting("one try for each pause, no check meanwhile", again=False, checks=False)
+AGAIN = Waiting("tries again in each call, and checks meanwhile")
+PAUSES = Waiting("as it is: one try for each pause, no check meanwhile", again=False, checks=False)
 WAITINGS = (
-    AS_IT_IS,
-    replace(AS_IT_IS, name="as it is, but without jitter", jitter=False),
+    AGAIN,
+    replace(AGAIN, name="that without jitter", jitter=False),
     PAUSES,
     replace(PAUSES, name="the same without jitter", jitter=False),
     replace(PAUSES, name="the same, with pauses up to 30 s", longest_s=30.0),
