@@ -52,12 +52,12 @@ need_system() {
   command -v "$1" >/dev/null 2>&1 || echo "note: $1 is missing; tests that need it will be skipped" >&2
 }
 
-# need_etcd: find etcd (not the unsafe one that the tests have beside $PYTHON) and name it in ETCD_BINARY, or take Debian's file of
-# it into the environment: installed, the package would start a service
+# need_etcd: find etcd (not the unsafe one that the tests have in their environment, nor that of another) and name it in ETCD_BINARY,
+# or take Debian's file of it into the environment: installed, the package would start a service
 need_etcd() {
   local prefix others
   prefix=$("$PYTHON" -c 'import sys; print(sys.prefix)')
-  others=$(printf '%s' "$PATH" | tr ':' '\n' | grep -vxF "$prefix/bin" | paste -sd:)
+  others=$(printf '%s' "$PATH" | tr ':' '\n' | while read -r folder; do [ -e "$folder/../pyvenv.cfg" ] || echo "$folder"; done | paste -sd:)
   ETCD_BINARY=$(PATH="$others" command -v etcd || true)
   if [ -z "$ETCD_BINARY" ] && [ ! -x "$prefix/etcd/usr/bin/etcd" ] && command -v apt-get >/dev/null 2>&1; then
     echo "Fetching etcd-server ..." >&2

@@ -26,7 +26,11 @@ from paramstore._etcd_place import Credentials, Place, parse
 from paramstore._options import Options
 
 OWN = str(Path(sys.prefix) / "bin")  # where the unsafe server of the tests has its name
-OTHERS = os.pathsep.join(folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder != OWN)
+OTHERS = os.pathsep.join(
+    folder
+    for folder in os.environ.get("PATH", "").split(os.pathsep)
+    if not os.path.exists(os.path.join(folder, os.pardir, "pyvenv.cfg"))
+)
 BINARY = os.environ.get("ETCD_BINARY") or shutil.which("etcd", path=OTHERS)
 START_S = 30.0
 
