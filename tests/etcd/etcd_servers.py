@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from paramstore._etcd_messages import MESSAGES
 from paramstore._etcd_place import Credentials, Place, parse
 from paramstore._options import Options
 
-OWN = str(Path(sys.prefix) / "bin")  # where the unsafe server of the tests has its name
+# an environment's own may be unsafe, as that of the tests is on purpose
 OTHERS = os.pathsep.join(
     folder
     for folder in os.environ.get("PATH", "").split(os.pathsep)

@@ -70,12 +70,15 @@ def ran(place: Path | None, faults: str, operations: int, seed: int) -> tuple[di
 def test_a_run_under_faults_is_explained(faults: str) -> None:
     if faults == "member" and (why := why_no_spaces()):
         pytest.skip(f"members cannot be cut off: {why}")
-    figures, lines = ran(None, faults, OPERATIONS, SEED)
-    assert not lines, "\n".join(lines)
-    assert figures["operations"] >= OPERATIONS, figures
-    # learners that are killed hold each other up for the time of a lease, which is longer than a short run
-    assert figures["acknowledged"] >= 1 or "learner" in faults, figures
-    assert set(figures["faults"]) == set(faults.split(",")), figures
+    # a short run may end before the lease of a learner that was killed, or while the cluster is full
+    for seed in (SEED, SEED + 1, SEED + 2):
+        figures, lines = ran(None, faults, OPERATIONS, seed)
+        assert not lines, "\n".join(lines)
+        assert figures["operations"] >= OPERATIONS, figures
+        assert set(figures["faults"]) == set(faults.split(",")), figures
+        if figures["acknowledged"]:
+            return
+    pytest.fail(f"nothing was acknowledged: {figures}")
 
 
 GUARDS = Mutant(
@@ -131,9 +134,9 @@ NO = Mutant(
 # which faults bring it out, and by which rule it is seen
 QUICK: dict[tuple[Mutant, ...], tuple[str, set[str]]] = {
     (TOLD,): ("none", {"stale"}),
-    (MARK,): ("none", {"mixed", "stale", "too early", "phantom", "told"}),
 }
 SLOW: dict[tuple[Mutant, ...], tuple[str, set[str]]] = {
+    (MARK,): ("none", {"mixed", "stale", "too early", "phantom", "told"}),
     (QUEUE, GUARDS): ("none", {"lost", "twice", "order", "homes", "gap", "revisions", "closed"}),
     # an entry that another replaced: mirrors that knew it stand apart
     (QUEUE, HEAD): ("none", {"lost", "twice", "order", "homes", "gap", "revisions", "closed", "mirror"}),
