@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.etcd_page import Line
 from benchmarks.harness import quantity, table
 from benchmarks.page import MADE, laid
 from paramstore._backends._follower import PAUSE_S
@@ -231,22 +232,6 @@ def longest_wait(moments: Sequence[float], each_s: float) -> float:
 
 
 # --- tables ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A row of a table."""
-
-    section: str
-    columns: tuple[str, ...]
-    figures: tuple[str, ...]
-    failed: bool = False
-
-    def head(self) -> tuple[str, ...]:
-        return self.columns
-
-    def cells(self) -> tuple[str, ...]:
-        return self.figures
 
 
 def commits(machines: int = MACHINES) -> list[Line]:

@@ -59,7 +59,8 @@ class Round:
 
 
 class GitMirror:
-    """Rounds of ``branch`` with the cluster of ``backend``; ``moved``: its store was copied there from another prefix. Raises ``GitError`` where the mirror of that is in the work tree."""
+    """Rounds of ``branch`` with the cluster of ``backend``; ``moved``: its store was copied there from another prefix. Raises
+    ``GitError`` where the mirror of that is in the work tree."""
 
     def __init__(self, branch: Branch, backend: EtcdBackend, moved: bool = False) -> None:
         if branch.holds(backend.root):
@@ -84,7 +85,7 @@ class GitMirror:
         told = f"Another mirror is at work in {self._branch.folder}."
         with alone(
             lock, told, self._backend.options.timeout_s
-        ):  # one of another store, in step with the same clock
+        ):  # one of another store may begin with the same clock
             for _ in range(TRIES):
                 if self._try():
                     return self._done
