@@ -1,12 +1,9 @@
-# ruff: noqa: T201 - a command line
 """``python -m benchmarks.etcd_machines``: two "machines" (a mirror and an agent each) on one real server, beside a raw watch
 in the same run. ``--docs`` lays the tables into the page."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
 import random
 import select
 import subprocess
@@ -19,9 +16,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from benchmarks import quiet
+from benchmarks.etcd_page import Line, can_start, parser, publish
 from benchmarks.figures import Seen, spread_of
-from benchmarks.harness import Case, compare, quantity, statement, table, times
-from benchmarks.page import MADE, laid
+from benchmarks.harness import Case, compare, quantity, statement, times
 from benchmarks.reads import dictionary
 from benchmarks.stores import AUTHOR, KEY, VALUE, write_store
 
@@ -29,8 +26,8 @@ if TYPE_CHECKING:
     from etcd_servers import Cluster
 
 ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = "benchmarks.etcd_machines"
 PAGE = ROOT / "docs" / "scale.md"
-SERVERS = [str(ROOT / "tests" / name) for name in ("", "faults", "etcd")]  # who starts etcd for the tests
 OTHER = round(VALUE + 0.01, 4)
 COUNT = 60
 PATIENCE_S = 20.0
@@ -126,23 +123,6 @@ for _ in answers:
     print(clock(), flush=True)
 """
 READERS = {"in a loop": "pass", "each 0.1 ms": "time.sleep(0.0001)", "each millisecond": "time.sleep(0.001)"}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A row of a table."""
-
-    section: str
-    name: str
-    columns: tuple[str, ...]
-    figures: tuple[str, ...]
-    failed: bool = False
-
-    def head(self) -> tuple[str, ...]:
-        return self.columns
-
-    def cells(self) -> tuple[str, ...]:
-        return self.name, *self.figures
 
 
 @contextmanager
@@ -268,7 +248,7 @@ def _line(name: str, way: Way, raw: Way) -> Line:
         times(found.p50 / base.p50),
         times(found.p99 / base.p99),
     )
-    return Line(FRESH, name, COLUMNS, (*figures, *map(_delay, (after.p50, after.p99))))
+    return Line(FRESH, COLUMNS, (name, *figures, *map(_delay, (after.p50, after.p99))))
 
 
 def _delay(seconds: float) -> str:
@@ -288,7 +268,7 @@ def reads(one: dict[str, str], repetitions: int) -> list[Line]:
     ]
     rows = compare(READS, dictionary(), cases, repetitions)
     return [
-        Line(READS, row.name, columns, (times(row.ratio), f"{times(row.q1)} to {times(row.q3)}"), row.failed)
+        Line(READS, columns, (row.name, times(row.ratio), f"{times(row.q1)} to {times(row.q3)}"), row.failed)
         for row in rows
     ]
 
@@ -310,35 +290,12 @@ def measured(count: int, repetitions: int) -> list[Line]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit 0 when all was measured, 2 when nothing can be here."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.etcd_machines", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few repetitions: does everything run?")
-    parser.add_argument(
-        "--docs", type=Path, nargs="?", const=PAGE, metavar="PAGE", help=f"lay tables into {PAGE.name}"
-    )
-    options = parser.parse_args(arguments)
-    sys.path[:0] = SERVERS
-    try:
-        from etcd_servers import BINARY
-    except ImportError as error:
-        print(f"{error}: pip install 'paramstore[bench]'", file=sys.stderr)
-        return 2
-    if BINARY is None:
-        print("etcd is not installed (Debian: etcd-server)", file=sys.stderr)
+    options = parser(PROGRAM, __doc__, PAGE).parse_args(arguments)
+    if not can_start():
         return 2
     others = quiet.others()
     lines = measured(6, 2) if options.quick else measured(500, 40)
-    words = " --quick" if options.quick else ""
-    how = (
-        f"{MADE}python -m benchmarks.etcd_machines{words} --docs` on {time.strftime('%Y-%m-%d')} (CPython "
-        f"{platform.python_version()}, {os.cpu_count()} processors, one server, data and mirrors in memory); "
-        f"{quiet.verdict(others())}."
-    )
-    tables = {
-        name: f"{how}\n\n{table([line for line in lines if line.section == name])}" for name in (FRESH, READS)
-    }
-    print("\n\n".join(f"## {name}\n\n{text}" for name, text in tables.items()))
-    if options.docs:
-        options.docs.write_text(laid(options.docs.read_text(encoding="utf-8"), tables), encoding="utf-8")
+    publish(PROGRAM, options, (FRESH, READS), lines, "one server, data and mirrors in memory", others)
     return 0
 
 
