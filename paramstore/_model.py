@@ -217,3 +217,8 @@ class Explanation:
     layers: tuple[LayerValue, ...]
     spec: Spec
     last_change: Entry | None = None
+
+    @property
+    def winner(self) -> LayerValue:
+        """The layer whose value a read gives: the highest that applies."""
+        return [layer for layer in self.layers if layer.applies][-1]

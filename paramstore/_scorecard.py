@@ -106,6 +106,13 @@ class Comparison:
     def changes(self) -> tuple[Change, ...]:
         return moved(self.entry)
 
+    @property
+    def win_rate_difference(self) -> float | None:
+        """After minus before, in fractions of outcomes; ``None`` where one side has no outcome."""
+        if not (self.before.count and self.after.count):
+            return None
+        return self.after.wins / self.after.count - self.before.wins / self.before.count
+
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:

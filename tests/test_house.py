@@ -23,7 +23,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "0 ground": ("errors", "_clock", "_model", "_options", "_state", "_values"),
     "1 rules": (
         "_constraints", "_doctor", "_doctor_learners", "_doctor_params", "_doctor_report", "_doctor_rhythm", "_environment",
-        "_compare", "_etcd_place", "_etcd_roles", "_etcd_versions", "_evidence", "_exact", "_figures", "_git_message", "_guards", "_history", "_intervals", "_join", "_layers", "_ledger", "_merge", "_outline", "_project", "_project_active",
+        "_as_json", "_compare", "_etcd_place", "_etcd_roles", "_etcd_versions", "_evidence", "_exact", "_figures", "_git_message", "_guards", "_history", "_intervals", "_join", "_layers", "_ledger", "_merge", "_outline", "_project", "_project_active",
         "_project_chain", "_project_grid", "_project_push", "_proposal", "_records", "_rollback", "_rules", "_schema", "_schema_form", "_schema_safe",
         "_scorecard", "_stubs", "_stubs_text", "_stubs_types",
     ),
@@ -34,7 +34,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "_backends.local", "_backends.memory",
     ),
     "4 store": (
-        "_agent", "_async", "_bisect", "_blame", "_bound", "_check", "_complaints", "_copy", "_explain", "_freezing", "_git_agreed", "_git_cluster", "_git_commit", "_git_install", "_git_mirror", "_git_move", "_git_proposed", "_git_steps", "_git_sync", "_git_spare", "_init", "_live", "_live_fields", "_opening", "_override", "_past", "_plot",
+        "_agent", "_async", "_bisect", "_blame", "_bound", "_check", "_complaints", "_copy", "_examined", "_explain", "_freezing", "_git_agreed", "_git_cluster", "_git_commit", "_git_install", "_git_mirror", "_git_move", "_git_proposed", "_git_steps", "_git_sync", "_git_spare", "_init", "_live", "_listing", "_live_fields", "_looked", "_opening", "_override", "_past", "_plot",
         "_read_counts", "_reads", "_section", "_schema_model", "_schema_source", "_settings", "_sides", "_sources", "_store", "_subscription", "_transaction", "_watch",
         "_writes",
     ),

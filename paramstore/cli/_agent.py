@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from paramstore import ParamStore
-from paramstore.cli._etcd import cluster_of
+from paramstore._looked import cluster_of
 from paramstore.cli._output import count_of, patience, print_json, say
 from paramstore.cli._shared import dry_run_option, json_option
 from paramstore.errors import ParamstoreError

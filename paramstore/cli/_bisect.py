@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from paramstore import ParamStore
+from paramstore._as_json import entry_json
 from paramstore._bisect import Found, Trial
 from paramstore._model import Entry
 from paramstore.cli._output import (
     change_text,
     count_of,
-    entry_json,
     legible,
     place_text,
     print_json,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from paramstore import ParamStore
-from paramstore._figures import bounds, change_text, move_text, place_text, value_text
+from paramstore._as_json import comparison_json
+from paramstore._figures import change_text, move_text, place_text, value_text
 from paramstore._model import ABSENT
 from paramstore._state import split_key
-from paramstore._values import thaw
 from paramstore.cli._output import Row, count_of, patience, print_json, put, say, table, time_text
 from paramstore.cli._shared import json_option
 
@@ -172,64 +172,3 @@ def _kind(made: Recorded) -> str:
 def rule_cells(rule: RuleChange) -> tuple[str, ...]:
     """Write one rule: where, word, old, new, and whether it allows more."""
     return rule.key, rule.word, _value(rule.old), _value(rule.new), rule.effect
-
-
-# --- for programs ---------------------------------------------------------------------------------
-
-
-def comparison_json(found: Comparison) -> dict[str, Any]:
-    """A comparison as plain data. ``old`` or ``new`` is missing where there is none."""
-    return {
-        "a": found.a,
-        "b": found.b,
-        "namespaces": {"came": list(found.came), "went": list(found.went)},
-        "changes": [_difference_json(each) for each in found.differences],
-        "rules": [
-            {
-                "key": rule.key,
-                "rule": rule.word,
-                **_old_and_new(rule.old, rule.new),
-                "effect": rule.effect or None,
-            }
-            for rule in found.rules
-        ],
-    }
-
-
-def _difference_json(each: Difference) -> dict[str, Any]:
-    whole = each.absolute is not None and type(each.old) is type(each.new) is int
-    low, high = bounds(each.leaf)
-    return {
-        "key": each.key,
-        "context": dict(each.context),
-        **_old_and_new(each.old, each.new),
-        "absolute": each.absolute if each.absolute is None else (int if whole else float)(each.absolute),
-        "relative": each.relative,
-        "position": {"old": each.old_position, "new": each.new_position},
-        "minimum": low,
-        "maximum": high,
-        "unit": each.unit,
-        "entry": each.recorded and _entry_json(each.recorded),
-    }
-
-
-def _old_and_new(old: Any, new: Any) -> Mapping[str, Any]:
-    return {name: thaw(value) for name, value in (("old", old), ("new", new)) if value is not ABSENT}
-
-
-def _entry_json(made: Recorded) -> dict[str, Any]:
-    found = {
-        "revision": made.revision,
-        "id": made.id,
-        "time": made.time,
-        "kind": made.kind,
-        "author": made.author,
-        "reason": made.reason,
-        "entries": made.count,
-        "taken_back": made.undone,
-        "edited_since": not made.complete,
-        "overrode": list(made.overrode),
-    }
-    if made.bound_by is not None:
-        found |= {"bound_by": made.bound_by, "requested": made.requested}
-    return found

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from paramstore import ParamStore
+from paramstore._as_json import report_json
 from paramstore._clock import span_text
-from paramstore._doctor_report import Learner, Note, Parameter, Report, Thresholds
-from paramstore._history import flatten
+from paramstore._doctor_report import Learner, Parameter, Report
+from paramstore._looked import looked
 from paramstore._model import Entry
-from paramstore._options import Options
-from paramstore._values import nearest, thaw
-from paramstore.cli._etcd import looked
+from paramstore._values import nearest
 from paramstore.cli._output import Row, count_of, patience, place_text, print_json, say, table, value_text
 from paramstore.cli._shared import json_option
 
 if TYPE_CHECKING:
+    from paramstore._looked import Looked
     from paramstore._sources import Named
-    from paramstore.cli._etcd import Looked
 
 WORDS = {
     "never_changed": "never changed",
@@ -61,16 +59,18 @@ def doctor(
     Exits 1 when there is a finding. The settings `doctor_…` say when something is one. With PARAMSTORE_BACKEND this
     machine's mirror of the cluster is looked at; that it is not in step is a finding.
     """
+    from paramstore._examined import examined
+
     folders = _folders(store, sources)
     mirror = looked(store)
     with patience("reading the journal"):
         entries = store.history(refused=True)
     named = _named(store, folders) if folders else None
-    report = _report(store, entries, named)
+    report = examined(store, entries, None if named is None else named.keys)
     if learner is not None:
         report = _only(report, learner, entries)
     if as_json:
-        print_json(_report_json(report, named, mirror))
+        print_json(report_json(report, named.unparsed if named is not None else (), mirror))
     else:
         _show(report, named, mirror, everything)
     ctx.exit(0 if _is_ok(report, mirror) else 1)
@@ -81,35 +81,6 @@ def _is_ok(report: Report, mirror: Looked | None) -> bool:
 
 
 # --- what is looked at ----------------------------------------------------------------------------
-
-
-def _report(store: ParamStore, entries: list[Entry], named: Named | None) -> Report:
-    from paramstore._doctor import examine
-    from paramstore._read_counts import load
-
-    snapshot = store.snapshot()
-    reads = load(os.path.join(store.root or "", ".paramstore"))
-    return examine(
-        entries,
-        {key: store.spec(key) for key in snapshot},
-        flatten(snapshot.state.documents),
-        store.clock.now(),
-        _thresholds(store.options),
-        None if reads is None else reads.counts,
-        None if named is None else named.keys,
-        read_since=None if reads is None else reads.since,
-        visits=store.visits(),
-    )
-
-
-def _thresholds(options: Options) -> Thresholds:
-    return Thresholds(
-        options.doctor_silent_intervals,
-        options.doctor_stale_s,
-        options.doctor_flips,
-        options.doctor_pinned,
-        options.doctor_refused,
-    )
 
 
 def _folders(store: ParamStore, given: tuple[str, ...]) -> list[str]:
@@ -235,61 +206,3 @@ def _ago(time: float | None, now: float) -> str:
     if time is None:
         return "never"
     return f"{span_text(now - time)} ago" if now - time >= 1 else "just now"
-
-
-# --- JSON -----------------------------------------------------------------------------------------
-
-
-def _report_json(report: Report, named: Named | None, mirror: Looked | None) -> dict[str, Any]:
-    unparsed = named.unparsed if named is not None else []
-    return {
-        "ok": _is_ok(report, mirror),
-        "mirror": None if mirror is None else mirror._asdict(),
-        "now": _iso(report.now),
-        "learners": [_learner_json(learner) for learner in report.learners],
-        "parameters": [_parameter_json(parameter) for parameter in report.parameters],
-        "findings": [{**_about(subject), **_note_json(note)} for subject, note in report.notes("finding")],
-        "unparsed": [{"file": path, "why": why} for path, why in unparsed],
-    }
-
-
-def _about(subject: Learner | Parameter) -> dict[str, Any]:
-    if isinstance(subject, Learner):
-        return {"learner": subject.author}
-    return {"key": subject.key, "context": dict(subject.context)}
-
-
-def _learner_json(learner: Learner) -> dict[str, Any]:
-    return {
-        "learner": learner.author,
-        "learns": learner.learns,
-        "owns": list(learner.owns),
-        "last_commit": _iso(learner.last_commit),
-        "last_attempt": _iso(learner.last_attempt),
-        "commits": learner.commits,
-        "refusals": learner.refusals,
-        "refused_by": dict(learner.refused_by),
-        "usual_interval_s": learner.interval_s,
-        "silent": learner.silent,
-        "notes": [_note_json(note) for note in learner.notes],
-    }
-
-
-def _parameter_json(parameter: Parameter) -> dict[str, Any]:
-    return {
-        **_about(parameter),
-        "value": thaw(parameter.value),
-        "learnable": parameter.learnable,
-        "owner": parameter.owner,
-        "last_change": _iso(parameter.last_change),
-        "changes": parameter.changes,
-        "notes": [_note_json(note) for note in parameter.notes],
-    }
-
-
-def _note_json(note: Note) -> dict[str, str]:
-    return asdict(note)
-
-
-def _iso(time: float | None) -> str | None:
-    return None if time is None else datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z")

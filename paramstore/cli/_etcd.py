@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from paramstore import ParamStore
-from paramstore._clock import span_text
 from paramstore._etcd_place import ANSWER_S
-from paramstore._options import BACKEND
+from paramstore._looked import cluster_of
 from paramstore.cli._output import Row, count_of, print_json, say, table
 from paramstore.cli._shared import dry_run_option, json_option
 from paramstore.errors import SettingsError, StoreNotFoundError, WriteError
 
 if TYPE_CHECKING:
-    from paramstore._backends.etcd import EtcdBackend
     from paramstore._etcd_client import Client
     from paramstore._etcd_place import Place
     from paramstore._etcd_roles import Names, Permission, Step
@@ -73,58 +70,6 @@ def roles(
         print_json(_as_json(names, place, dry_run, todo, list(want), told))
     else:
         _show_end(todo, dry_run, list(want), backend.credentials.user is not None)
-
-
-def cluster_of(store: ParamStore) -> EtcdBackend:
-    from paramstore._backends.etcd import open_backend
-
-    if store.options.backend is None:
-        if os.environ.get(BACKEND):
-            raise SettingsError(
-                "--root names a store in files: leave it out to mean PARAMSTORE_BACKEND. Nothing was done."
-            )
-        raise SettingsError(
-            "PARAMSTORE_BACKEND names no cluster: set it to etcd://host1:2379,host2:2379/prefix. Nothing was done."
-        )
-    return open_backend(store.options, os.environ)
-
-
-class Looked(NamedTuple):
-    """What a command that looks at a mirror found of it: ``age_s`` since it was in step, ``None``: never; and why it is not now."""
-
-    url: str
-    root: str
-    age_s: float | None
-    problem: str
-
-    @property
-    def text(self) -> str:
-        """What was looked at, in a sentence."""
-        age = self.age_s
-        when = (
-            "never in step"
-            if age is None
-            else f"in step {span_text(age)} ago"
-            if age >= 1
-            else "in step just now"
-        )
-        seen = f"what is said here is of its mirror in {self.root}, {when}"
-        return f"{self.problem.rstrip('.')}. {seen[0].upper()}{seen[1:]}" if self.problem else seen
-
-
-def looked(store: ParamStore) -> Looked | None:
-    """Bring the mirror of a store in step, as far as the cluster answers, and say how it stands; ``None`` for one in files.
-
-    Raises ``UnreachableError`` and ``StoreNotFoundError`` where there is no mirror.
-    """
-    if store.options.backend is None:
-        return None
-    backend = cluster_of(store)
-    try:
-        problem = backend.look()
-        return Looked(backend.place.url, backend.root, backend.signs.age_s(), problem)
-    finally:
-        backend.close()
 
 
 # --- the cluster ----------------------------------------------------------------------------------

@@ -7,13 +7,13 @@ import re
 import click
 
 from paramstore import ParamStore
+from paramstore._as_json import entry_json, freeze_json
 from paramstore._model import Entry, Freeze
 from paramstore.cli._output import (
     Row,
     ago,
     at_text,
     count_of,
-    entry_json,
     patience,
     print_json,
     say,
@@ -99,8 +99,7 @@ def _end(until: str | None) -> str | float | None:
 
 def _show_freezes(freezes: tuple[Freeze, ...], as_json: bool) -> None:
     if as_json:
-        names = ("pattern", "author", "reason", "since", "until")
-        print_json([{name: getattr(found, name) for name in names} for found in freezes])
+        print_json([freeze_json(found) for found in freezes])
     elif not freezes:
         say("nothing is frozen")
     else:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
-from paramstore._model import ABSENT, Change, Entry
-from paramstore._records import change_data
+from paramstore._model import ABSENT, Change
 from paramstore._values import same, thaw
 
 if TYPE_CHECKING:
@@ -207,25 +206,3 @@ def ago(iso: str, now: datetime | None = None) -> str:
         if seconds < size * {"min": 60, "h": 24, "d": 30}[unit]:
             return f"{int(seconds // size)} {unit} ago"
     return time_text(iso)[:10]
-
-
-# --- JSON ---------------------------------------------------------------------------------------
-
-
-def change_json(change: Change) -> dict[str, Any]:
-    """A change as the journal has it, with its context even where that is empty."""
-    return {"key": change.key, "context": {}, **change_data(change)}
-
-
-def entry_json(entry: Entry) -> dict[str, Any]:
-    return {
-        "revision": entry.revision,
-        "id": entry.id,
-        "time": entry.time,
-        "kind": entry.kind,
-        "author": entry.author,
-        "reason": entry.reason,
-        "evidence": dict(entry.evidence),
-        "changes": [change_json(change) for change in entry.changes],
-        "details": dict(entry.details),
-    }

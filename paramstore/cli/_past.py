@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 import click
 
 from paramstore import ParamStore
+from paramstore._as_json import change_json, entry_json
 from paramstore._model import ABSENT, Change, Entry
 from paramstore._records import VALUELESS
 from paramstore.cli._chart import step_chart
@@ -15,9 +16,7 @@ from paramstore.cli._hold import entry_summary
 from paramstore.cli._output import (
     Row,
     can_draw,
-    change_json,
     change_text,
-    entry_json,
     parse_time,
     patience,
     place_text,

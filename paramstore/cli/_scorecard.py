@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from paramstore import ParamStore
+from paramstore._as_json import scorecard_json
 from paramstore._intervals import Interval, Tally, wilson
 from paramstore._model import Change, Entry
 from paramstore._scorecard import (
@@ -27,7 +28,6 @@ from paramstore._scorecard import (
 )
 from paramstore.cli._output import (
     Row,
-    change_json,
     change_text,
     count_of,
     patience,
@@ -118,7 +118,8 @@ def scorecard_(
     drawn = _draw(plotter, plot, entries, gathered, card, metric, chosen) if plotter and plot else []
     if as_json:
         print_json(
-            _card_json(gathered, card, metric, min_count) | ({"plot": plot, "drawn": drawn} if plot else {})
+            scorecard_json(gathered, card, metric, min_count)
+            | ({"plot": plot, "drawn": drawn} if plot else {})
         )
         return
     _show_gathered(gathered)
@@ -272,7 +273,7 @@ def _change_row(found: Comparison) -> Row:
         f"{found.before.count:,}",
         f"{found.after.count:,}",
         _interval_text(mean, found.mean),
-        _interval_text(100 * _rate_difference(found), _points(found.win_rate), " points"),
+        _interval_text(100 * (found.win_rate_difference or 0.0), _points(found.win_rate), " points"),
         found.verdict,
         "; ".join(filter(None, (found.why, _shared_text(found.shared)))),
         found.entry.author,
@@ -294,12 +295,6 @@ def _interval_text(difference: float, interval: Interval | None, unit: str = "")
     return f"{difference:+.3g} ({low:+.3g} … {high:+.3g}){unit}"
 
 
-def _rate_difference(found: Comparison) -> float:
-    if not (found.before.count and found.after.count):
-        return 0.0
-    return found.after.wins / found.after.count - found.before.wins / found.before.count
-
-
 def _points(interval: Interval | None) -> Interval | None:
     return None if interval is None else (100 * interval[0], 100 * interval[1])
 
@@ -310,66 +305,3 @@ def _shared_text(shared: Sequence[int]) -> str:
     more = f" and {len(shared) - SHOWN} more" if len(shared) > SHOWN else ""
     word = "revision" if len(shared) == 1 else "revisions"
     return f"shared with {word} {', '.join(map(str, shared[:SHOWN]))}{more}"
-
-
-# --- for programs -------------------------------------------------------------------------------
-
-
-def _card_json(gathered: Gathered, card: Scorecard, metric: str, min_count: int) -> dict[str, Any]:
-    return {
-        "metric": metric,
-        "level": card.level,
-        "min_count": min_count,
-        "outcomes": gathered.joined,
-        "revisions": [
-            {
-                "revision": revision,
-                **_tally_json(tally),
-                "win_rate_interval": list(wilson(tally.wins, tally.count, card.level)),
-                "digests": dict(gathered.digests.get(revision, {})),
-            }
-            for revision, tally in sorted(gathered.tallies.items())
-        ],
-        "compared": card.compared,
-        "adjusted_level": card.adjusted,
-        "changes": [_comparison_json(comparison) for comparison in card.comparisons],
-        "problems": {
-            "count": gathered.kinds.total(),
-            "kinds": dict(gathered.kinds),
-            "first": [{"line": p.line, "kind": p.kind, "problem": p.text} for p in gathered.problems],
-        },
-    }
-
-
-def _tally_json(tally: Tally) -> dict[str, Any]:
-    return {
-        "count": tally.count,
-        "mean": tally.mean if tally.count else None,
-        "deviation": tally.deviation,
-        "wins": tally.wins,
-        "win_rate": tally.win_rate,
-    }
-
-
-def _comparison_json(found: Comparison) -> dict[str, Any]:
-    both = bool(found.before.count and found.after.count)
-    return {
-        "revision": found.entry.revision,
-        "time": found.entry.time,
-        "kind": found.entry.kind,
-        "author": found.entry.author,
-        "reason": found.entry.reason,
-        "changes": [change_json(change) for change in found.changes],
-        "from_revision": found.start,
-        "until_revision": found.end,
-        "before": _tally_json(found.before),
-        "after": _tally_json(found.after),
-        "mean_difference": found.after.mean - found.before.mean if both else None,
-        "mean_interval": found.mean,
-        "win_rate_difference": _rate_difference(found) if both else None,
-        "win_rate_interval": found.win_rate,
-        "verdict": found.verdict,
-        "why": found.why,
-        "needed_per_side": found.needed,
-        "shared_with": list(found.shared),
-    }

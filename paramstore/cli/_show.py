@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Any
 
 import click
 
 from paramstore import ParamStore
+from paramstore._as_json import explanation_json, listed_json
 from paramstore._environment import variable
-from paramstore._ledger import Touch
+from paramstore._listing import Listed, listing
 from paramstore._model import Change, Explanation, Spec
-from paramstore._values import same, thaw
+from paramstore._values import thaw
 from paramstore.cli._output import (
     Row,
     ago,
     at_terminal,
     at_text,
     change_text,
-    entry_json,
     patience,
     place_text,
     print_json,
@@ -34,8 +32,6 @@ from paramstore.cli._shared import at_option, context_of, json_option, pattern_o
 
 NONE_YET = "no parameters yet; `paramstore init --namespace NAME` writes the frame of a first namespace"
 BY_HAND = "edited by hand, not yet recorded"
-
-Place = tuple[str, tuple[tuple[str, Any], ...]]
 
 
 @click.command(
@@ -60,20 +56,6 @@ def get(store: ParamStore, key: str, at: tuple[str, ...], as_json: bool) -> None
 # --- list ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One written value: the base value of a parameter, or (with a context) an override."""
-
-    spec: Spec
-    context: Mapping[str, Any]
-    value: Any
-    changed: bool  # differs from the schema's default
-    last: Touch | None
-    by_hand: bool
-    frozen: bool = False
-    environment: Any = None  # the value that a PARAM__ variable puts over it
-
-
 @click.command(
     "list",
     short_help="Show parameters with bounds and last changes.",
@@ -96,47 +78,16 @@ def list_(
     if namespace is not None:
         keys &= set(store.keys(pattern_of(store, namespace)))
     with patience("reading the journal"):
-        lines = [line for line in _lines(store, keys) if line.changed or not changed]
+        lines = [line for line in listing(store, keys) if line.changed or not changed]
     if as_json:
-        print_json([_line_json(line) for line in lines])
+        print_json([listed_json(line) for line in lines])
     elif lines:
         _show_lines(lines)
     else:
         say("no value differs from its default" if changed and store.keys() else NONE_YET)
 
 
-def _lines(store: ParamStore, keys: set[str]) -> Iterator[_Line]:
-    snapshot = store.snapshot()
-    last, by_hand = _last_changes(store), {_place(c) for c in store.pending()}
-    frozen = store.freezes()
-    for name, document in snapshot.state.documents.items():
-        for path, value in document.values.items():
-            key = f"{name}.{path}"
-            if key not in keys:
-                continue
-            spec = store.spec(key)
-            effective = snapshot.values[key]
-            over = None if same(effective, value) else effective
-            place: Place = (key, ())
-            differs = not same(value, spec.default)
-            held = any(fnmatchcase(key, freeze.pattern) for freeze in frozen)
-            yield _Line(spec, {}, value, differs, last.get(place), place in by_hand, held, over)
-            for at, own in document.overrides:
-                if path in own:
-                    place = (key, tuple(sorted(at.items())))
-                    yield _Line(spec, at, own[path], True, last.get(place), place in by_hand)
-
-
-def _place(change: Change) -> Place:
-    return change.key, tuple(sorted(change.context.items()))
-
-
-def _last_changes(store: ParamStore) -> dict[Place, Touch]:
-    """Return who last changed each value. Revision 0 is where the journal begins, not a change."""
-    return {place: touch for place, touch in store.touches().items() if touch.revision > 0}
-
-
-def _show_lines(lines: list[_Line]) -> None:
+def _show_lines(lines: list[Listed]) -> None:
     rows: list[Row] = []
     grouped, group = at_terminal(), ""
     for line in lines:
@@ -150,7 +101,7 @@ def _show_lines(lines: list[_Line]) -> None:
         say("* differs from the schema's default", "dim")
 
 
-def _rows(line: _Line, name: str) -> list[Row]:
+def _rows(line: Listed, name: str) -> list[Row]:
     spec, last = line.spec, line.last
     when = BY_HAND if line.by_hand else ago(last.time) if last else ""
     who = last.author if last and not line.by_hand else ""
@@ -177,28 +128,6 @@ def bounds_text(spec: Spec) -> str:
     return f"≤ {value_text(high)}" if high is not None else ""
 
 
-def _line_json(line: _Line) -> dict[str, Any]:
-    spec, last = line.spec, line.last
-    data: dict[str, Any] = {
-        "key": spec.key,
-        "context": dict(line.context),
-        "value": thaw(line.value),
-        "default": thaw(spec.default),
-        "changed": line.changed,
-        "type": spec.type,
-        "minimum": spec.minimum,
-        "maximum": spec.maximum,
-        "unit": spec.unit,
-        "learnable": spec.learnable,
-        "frozen": line.frozen,
-        "edited_by_hand": line.by_hand,
-        "last_change": last and {"revision": last.revision, "time": last.time, "author": last.author},
-    }
-    if line.environment is not None:
-        data["environment"] = thaw(line.environment)
-    return data
-
-
 # --- explain ------------------------------------------------------------------------------------
 
 
@@ -218,7 +147,7 @@ def explain(store: ParamStore, key: str, at: tuple[str, ...], as_json: bool) -> 
         pending = [change for change in store.pending() if change.key == key]
         frozen = [freeze for freeze in store.freezes() if fnmatchcase(key, freeze.pattern)]
     if as_json:
-        print_json({**_explanation_json(found), "frozen": [asdict(freeze) for freeze in frozen]})
+        print_json(explanation_json(found, frozen))
         return
     say(f"{place_text(key, found.context)} = {value_text(found.value)}   (revision {found.revision})", "bold")
     if found.spec.description:
@@ -238,14 +167,10 @@ def explain(store: ParamStore, key: str, at: tuple[str, ...], as_json: bool) -> 
     _show_last_change(found, pending)
 
 
-def _winner(found: Explanation) -> int:
-    return max(index for index, layer in enumerate(found.layers) if layer.applies)
-
-
 def _show_layers(found: Explanation) -> None:
     rows = []
-    for index, layer in enumerate(found.layers):
-        wins = index == _winner(found)
+    for layer in found.layers:
+        wins = layer is found.winner
         note = "wins" if wins else "" if layer.applies else "does not apply here"
         style = "bold green" if wins else "" if layer.applies else "dim"
         rows.append(Row((layer.name, value_text(layer.value), layer.source, note), style))
@@ -288,25 +213,3 @@ def _show_last_change(found: Explanation, pending: list[Change]) -> None:
         say(f"  reason: {last.reason}")
     for name, value in last.evidence.items():
         say(f"  evidence: {name} = {value_text(value)}")
-
-
-def _explanation_json(found: Explanation) -> dict[str, Any]:
-    winner = _winner(found)
-    return {
-        "key": found.key,
-        "value": thaw(found.value),
-        "context": dict(found.context),
-        "revision": found.revision,
-        "layers": [
-            {
-                "name": layer.name,
-                "value": thaw(layer.value),
-                "source": layer.source,
-                "applies": layer.applies,
-                "wins": index == winner,
-            }
-            for index, layer in enumerate(found.layers)
-        ],
-        "spec": {name: thaw(value) for name, value in asdict(found.spec).items()},
-        "last_change": found.last_change and entry_json(found.last_change),
-    }

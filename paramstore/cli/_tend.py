@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from paramstore import ParamStore
+from paramstore._looked import looked
 from paramstore._options import BACKEND, find_root
-from paramstore.cli._etcd import looked
 from paramstore.cli._output import count_of, patience, print_json, say
 from paramstore.cli._shared import json_option, root_in_files
 from paramstore.errors import StoreNotFoundError

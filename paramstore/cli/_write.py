@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from paramstore import ParamStore
+from paramstore._as_json import kept_json, result_json
 from paramstore._environment import parse
 from paramstore._model import ABSENT, Change, CommitResult
-from paramstore.cli._output import change_json, change_text, place_text, print_json, say, value_text
+from paramstore.cli._output import change_text, place_text, print_json, say, value_text
 from paramstore.cli._shared import (
     at_option,
     author_of,
@@ -157,8 +158,7 @@ def rollback(
         force=force,
         timeout_s=timeout_s,
     )
-    kept = [{"key": k.key, "context": dict(k.context), "why": k.why} for k in result.kept]
-    _report(result, as_json, {"kept": kept})
+    _report(result, as_json, {"kept": kept_json(result)})
     for stays in () if as_json else result.kept:
         say(f"{place_text(stays.key, stays.context)} stays as it is: {stays.why}")
     if by is not None and result.kept and not as_json:
@@ -169,10 +169,7 @@ def rollback(
 
 def _report(result: CommitResult, as_json: bool, more: Mapping[str, Any] | None = None) -> None:
     if as_json:
-        changes = [change_json(change) for change in result.changes]
-        print_json(
-            {"revision": result.revision, "dry_run": result.dry_run, "changes": changes, **(more or {})}
-        )
+        print_json({**result_json(result), **(more or {})})
         return
     if not result.changes:
         say(f"nothing changed; revision {result.revision} stands")
