@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from paramstore import _demo_bot, _init
+from paramstore import _demo_bot, _demo_month, _init
 
 Say = Callable[[str], object]
 
@@ -116,6 +116,7 @@ class _Demo:
     def run(self) -> None:
         _demo_bot.write_bot(self)
         self.write_store()
+        self.live_a_month()
         _demo_bot.move_its_numbers(self)
         _demo_bot.let_it_learn(self, _Watched)
         strategy = self.start_strategy()
@@ -139,14 +140,23 @@ class _Demo:
             self.say("git is not installed here: the diff at the end is left out")
             return
         self.run_git("init", "--quiet")
-        self.run_git("add", ".")
-        self.run_git("commit", "--quiet", "-m", "parameters as shipped")
+        self.commit("parameters as shipped")
+
+    def live_a_month(self) -> None:
+        self.step("A month of four learners and two people, under a clock that runs fast")
+        month = _demo_month.live(self.root, time.time())
+        self.began = self.revision()
+        told = f"{month.commits} commits, {month.refusals} refusals, {month.trades:,} trades in {_demo_month.OUTCOMES}"
+        self.expect(self.began == month.commits - 1, told)  # values as they were are revision 0
+        if self.git is not None:
+            self.commit("a month of learning")
 
     def start_strategy(self) -> _Watched:
         self.step("A strategy reads them live, in a loop, in a process of its own")
         self.quote(STRATEGY)
         strategy = _Watched(self.ends.enter_context(self.spawn(STRATEGY)))
-        self.expect(strategy.sees("signal_weights.funding", 0.16), "it has read its first values")
+        funding = float(self.command("get", "signal_weights.funding"))
+        self.expect(strategy.sees("signal_weights.funding", funding), "it has read its first values")
         return strategy
 
     def let_learners_write(self, strategy: _Watched) -> None:
@@ -164,7 +174,11 @@ class _Demo:
         for learner in learners:
             learner.wait(WAIT_S)
             self.expect(learner.returncode == 0, "a learner came to its end", quiet=True)
-        commits = [entry for entry in self.entries() if entry["author"] in LEARNERS]
+        commits = [
+            entry
+            for entry in self.entries()
+            if entry["author"] in LEARNERS and entry["revision"] > self.began
+        ]
         lessons = sum(map(len, LEARNERS.values()))
         self.expect(len(commits) == lessons, f"{len(commits)} commits of {lessons} are in the journal")
         self.expect(self.values(wanted) == wanted, "no step of either learner is lost")
@@ -219,7 +233,7 @@ class _Demo:
         if self.git is None:
             return
         self.step("git diff: one changed number is one changed line")
-        diff = self.run_git("diff", "--unified=0", "--no-color", "--", "params")
+        diff = self.run_git("diff", "--unified=0", "--no-color", "--", "params/*.yaml")
         self.quote(diff)
         lines = [line for line in diff.splitlines() if line.startswith("+") and not line.startswith("+++")]
         moved = sum(len(lesson) for lessons in LEARNERS.values() for lesson in lessons) + 7
@@ -230,7 +244,7 @@ class _Demo:
 
     def show_history(self) -> None:
         self.step("paramstore history: who changed what, and why")
-        told = self.command("history")
+        told = self.command("history", "--since", str(self.began))
         self.quote(told)
         self.expect(all(author in told for author in LEARNERS), "both learners are in it")
         self.expect("edited by hand" in told, "and the edit that nobody committed")
@@ -287,6 +301,10 @@ class _Demo:
     def command(self, *args: str) -> str:
         return self.output_of(sys.executable, "-m", "paramstore", *args)
 
+    def commit(self, message: str) -> None:
+        self.run_git("add", ".")
+        self.run_git("commit", "--quiet", "-m", message)
+
     def run_git(self, *args: str) -> str:
         assert self.git is not None
         return self.output_of(self.git, *args)
@@ -299,7 +317,7 @@ class _Demo:
 
     def values(self, keys: Mapping[str, Any]) -> dict[str, Any]:
         found = json.loads(self.command("list", "--json"))
-        return {line["key"]: line["value"] for line in found if line["key"] in keys}
+        return {line["key"]: line["value"] for line in found if line["key"] in keys and not line["context"]}
 
     def after_lessons(self) -> dict[str, float]:
         """Return what all lessons together must make of the values that stand now."""
