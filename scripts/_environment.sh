@@ -1,5 +1,5 @@
 # Sourced by the other scripts: make the project's own environment once, and again when its needs change.
-# Gives $PYTHON (3.11 or newer, in .venv) and `need_system COMMAND PACKAGE`.
+# Gives $PYTHON (3.11 or newer, in .venv-EXTRA) and `need_system COMMAND PACKAGE`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -18,17 +18,17 @@ find_python() {
   exit 2
 }
 
-# install_locked EXTRA: install what the project needs with an extra ("" for none): the versions and files of the lock, no others
+# install_locked EXTRA: install what the project needs with an extra: the versions and files of the lock, no others
 install_locked() {
-  "$PYTHON" -m pip install --quiet --require-hashes --requirement "requirements/${1:-run}.txt"
+  "$PYTHON" -m pip install --quiet --require-hashes --requirement "requirements/$1.txt"
 }
 
-# make_environment EXTRA: install the project with an extra ("" for none) into .venv, or one of its own for a chosen Python
+# make_environment EXTRA: install the project with an extra into .venv-EXTRA, or one of its own for a chosen Python
 make_environment() {
-  local folder=".venv${1:+-$1}${PARAMSTORE_PYTHON:+-${PARAMSTORE_PYTHON##*/}}" base stamp
+  local folder=".venv-$1${PARAMSTORE_PYTHON:+-${PARAMSTORE_PYTHON##*/}}" base stamp
   base=$(find_python)
   unset PARAMSTORE_PYTHON # paramstore itself refuses variables that look like its settings and are not
-  stamp="$1 $base $("$base" -V) $(cat pyproject.toml "requirements/${1:-run}.txt" | cksum)"
+  stamp="$1 $base $("$base" -V) $(cat pyproject.toml "requirements/$1.txt" | cksum)"
   PYTHON="$PWD/$folder/bin/python"
   if [ "$(cat "$folder/stamp" 2>/dev/null)" != "$stamp" ] || ! "$PYTHON" -c 'import paramstore' 2>/dev/null; then
     echo "Making the environment in $folder ..." >&2

@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = {"run": "", "dev": "dev", "docs": "docs", "bench": "bench"}  # file and extra
+LOCKS = ("web", "dev", "docs", "bench")  # each for the extra of its name
 PIN = re.compile(
     r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==(\S+?)(?: *;[^\\]*)?((?: \\\n +--hash=sha256:[0-9a-f]{64})*)$", re.M
 )
@@ -35,7 +35,7 @@ def wanted(project: dict[str, object], extra: str) -> list[Requirement]:
     """Return what the package needs with an extra, and what makes the package itself."""
     about = project["project"]
     assert isinstance(about, dict)
-    texts = [*about["dependencies"], *(about["optional-dependencies"][extra] if extra else ())]
+    texts = [*about["dependencies"], *about["optional-dependencies"][extra]]
     found = [Requirement(text) for text in texts]
     ours = [it for it in found if it.name == about["name"]]
     inner = [deeper for it in ours for name in it.extras for deeper in wanted(project, name)]
@@ -57,7 +57,7 @@ def problems(pyproject: str, locks: dict[str, str]) -> list[str]:
     """Return what is wrong with the locks: what each lacks, and what would not be the same file everywhere."""
     project = tomllib.loads(pyproject)
     found = []
-    for file, extra in LOCKS.items():
+    for file in LOCKS:
         pins = read(locks[file])
         lines = [line for line in locks[file].splitlines() if not line.lstrip().startswith(("#", "--hash="))]
         found += [
@@ -73,13 +73,13 @@ def problems(pyproject: str, locks: dict[str, str]) -> list[str]:
         ]
         if len(pins) != len(lines):
             found.append(f"{file}: {len(lines)} lines, {len(pins)} of them understood")
-        for need in wanted(project, extra):
+        for need in wanted(project, file):
             versions = [version for name, version, _ in pins if name == canonicalize_name(need.name)]
             if not versions or not all(
                 need.specifier.contains(version, prereleases=True) for version in versions
             ):
                 found.append(f"{file}: {need} is not met by {versions or 'anything'}")
-    outside = set(read(locks["run"]) + read(locks["docs"])) - set(read(locks["dev"]))
+    outside = set(read(locks["web"]) + read(locks["docs"])) - set(read(locks["dev"]))
     return found + [
         f"dev, which is audited, has another {name} than {version}" for name, version, _ in outside
     ]
@@ -99,7 +99,7 @@ def test_the_locks_cover_every_dependency_with_hashes() -> None:
 def test_every_extra_that_a_script_installs_has_a_lock() -> None:
     for script in (ROOT / "scripts").iterdir():
         for extra in re.findall(r'^make_environment "?(\w*)"?$', script.read_text(), re.M):
-            assert extra in LOCKS.values(), f"{script}: requirements/{extra}.txt is missing"
+            assert extra in LOCKS, f"{script}: requirements/{extra}.txt is missing"
 
 
 def test_what_makes_the_package_is_locked_from_its_own_list() -> None:
@@ -133,18 +133,18 @@ def in_project(old: str, new: str) -> Change:
 
 
 STALE = {
-    "run: tinydb>=4 is not met by anything": in_project('dependencies = [\n', 'dependencies = [\n  "tinydb>=4",\n'),
-    "run: click>=99": in_project("click>=8.1", "click>=99"),
+    "web: tinydb>=4 is not met by anything": in_project('dependencies = [\n', 'dependencies = [\n  "tinydb>=4",\n'),
+    "web: click>=99": in_project("click>=8.1", "click>=99"),
     "docs: mkdocs<4,>=3": in_project("mkdocs>=1.6,<2", "mkdocs>=3,<4"),
     "bench: dynaconf>=99": in_project('"dynaconf"', '"dynaconf>=99"'),
     "dev: tinydb is not met": in_project('optional-dependencies]\ndev = [\n', 'optional-dependencies]\ndev = [\n  "tinydb",\n'),
     "dev: hatchling>=99": in_project("hatchling>=1.25", "hatchling>=99"),
-    "run: rich": in_lock("run", r"^rich==.*(\n    --hash.*)*\n", ""),
-    "has no hash": in_lock("run", r"^(click==\S+) \\(\n    --hash.*)*", r"\1"),
-    "of them understood": in_lock("run", r"^(click==\S+) .*\n.*", r"\1 \\\n    --hash=md5:0123"),
+    "web: rich": in_lock("web", r"^rich==.*(\n    --hash.*)*\n", ""),
+    "has no hash": in_lock("web", r"^(click==\S+) \\(\n    --hash.*)*", r"\1"),
+    "of them understood": in_lock("web", r"^(click==\S+) .*\n.*", r"\1 \\\n    --hash=md5:0123"),
     "is not a pin": in_lock("bench", r"^click==", "click>="),
     "file: is of one place": in_lock("dev", r"^click==\S+", "click @ file:///opt/click.whl"),
-    "dev, which is audited, has another click": in_lock("run", r"^click==\S+", "click==8.2.0"),
+    "dev, which is audited, has another click": in_lock("web", r"^click==\S+", "click==8.2.0"),
 }  # fmt: skip
 
 
@@ -180,10 +180,10 @@ def install(tmp_path: Path, line: str, script: str) -> subprocess.CompletedProce
     (place / "scripts").mkdir(parents=True)
     (place / "requirements").mkdir()
     (place / "scripts" / "_environment.sh").write_text(script)
-    (place / "requirements" / "run.txt").write_text(line)
+    (place / "requirements" / "web.txt").write_text(line)
     pip = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "wheels")}
     return subprocess.run(
-        ["bash", "-c", 'source scripts/_environment.sh; PYTHON=$0; install_locked ""', sys.executable],
+        ["bash", "-c", 'source scripts/_environment.sh; PYTHON=$0; install_locked web', sys.executable],
         env={**os.environ, **pip, "PIP_TARGET": str(place / "installed")},
         cwd=place, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
