@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "paramstore"
+# a run of tests on a copy; the plugin of hypothesis imports hypothesis, which takes longer than most of those tests
+PYTEST = ("-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,22 @@ class Mutant:
 def planted(folder: Path, mutant: Mutant) -> Path:
     """Make a copy of the package with the bug below ``folder``; return the folder to put first on the path."""
     place = folder / mutant.name.replace(" ", "-")
-    shutil.copytree(PACKAGE, place / "paramstore", ignore=shutil.ignore_patterns("__pycache__"))
+    # with what Python compiled already, which goes by the time of a source; not what it is writing just now
+    shutil.copytree(PACKAGE, place / "paramstore", ignore=shutil.ignore_patterns("*.pyc.*"))
+    plant(place, mutant)
+    return place
+
+
+def plant(place: Path, mutant: Mutant) -> None:
+    """Put one more bug into such a copy."""
     file = place / "paramstore" / mutant.module
     text = file.read_text()
     assert text.count(mutant.old) == 1, (
         f"{mutant.name}: {mutant.old!r} is there {text.count(mutant.old)} times"
     )
     file.write_text(text.replace(mutant.old, mutant.new))
-    return place
+    for compiled in file.parent.glob(f"__pycache__/{file.stem}.*"):
+        compiled.unlink()
 
 
 def run_on(

@@ -183,7 +183,7 @@ def naive_revision(records: list[dict[str, Any]], moment: datetime) -> int | Non
     return revision
 
 
-@pytest.mark.parametrize("seed", range(90))
+@pytest.mark.parametrize("seed", range(0, 90, 2))
 def test_the_answers_are_those_of_reading_everything(seed: int, tmp_path: Path) -> None:
     scribe = Scribe(seed)
     journal = write_journal(tmp_path, seed, scribe.lines(20 + seed * 3))

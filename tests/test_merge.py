@@ -30,7 +30,7 @@ CONTEXTS: tuple[dict[str, Any], ...] = (
     {"symbol": "ETH"},
     {"regime": "trend", "symbol": "BTC"},
 )
-TIMES = int(os.environ.get("MERGE_TIMES", "250"))  # for each of four styles; docs/git.md has the long run
+TIMES = int(os.environ.get("MERGE_TIMES", "150"))  # for each of four styles; docs/git.md has the long run
 
 
 def schema() -> Schema:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mutants import Mutant, planted, run_on
+from mutants import PYTEST, Mutant, plant, planted, run_on
 
 from paramstore import ParamStore, _files
 from paramstore.errors import InvalidFileError, LockTimeoutError, SettingsError, WriteError
@@ -353,12 +353,9 @@ def test_the_checks_catch_planted_bugs(tmp_path: Path) -> None:
     first, *others = PLANTED
     place = planted(tmp_path, first)
     for mutant in others:
-        file = place / "paramstore" / mutant.module
-        text = file.read_text()
-        assert text.count(mutant.old) == 1, mutant.name
-        file.write_text(text.replace(mutant.old, mutant.new))
+        plant(place, mutant)
     tests = [f"{__file__}::{test.__name__}" for test in PLANTED.values()]
-    done = run_on(place, "-P", "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", *tests)
+    done = run_on(place, *PYTEST, "-rA", *tests)
     for mutant, test in PLANTED.items():
         seen = re.search(rf"^(FAILED|SKIPPED).*({test.__name__}|no mount|only root)", done.stdout, re.M)
         assert seen, f"{mutant.name} was not caught:\n{done.stdout}"

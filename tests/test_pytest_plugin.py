@@ -60,6 +60,8 @@ def misread():
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("PARAM", "PYTEST_XDIST", "PYTEST_ADDOPTS"))]:
         monkeypatch.delenv(name)
+    # the plugin of hypothesis imports hypothesis into every run, which takes longer than the run
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
 
 
 @pytest.fixture
@@ -570,7 +572,10 @@ def test_it():
 
 
 @pytest.mark.parametrize("options", [(), ("-n2",), ("--paramstore-isolate",)])
-def test_the_documented_tests_run(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
+def test_the_documented_tests_run(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # beside every other plugin that is installed
     write_documented(pytester.path)
     pytester.runpytest_subprocess("--strict-markers", *options).assert_outcomes(passed=7)
     assert not (pytester.path / "params" / "journal").exists()

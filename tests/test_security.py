@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mutants import Mutant, planted, run_on
+from mutants import PYTEST, Mutant, planted, run_on
 
 from paramstore import ParamStore, _files, _sidecar
 from paramstore._generation import Generation
@@ -436,7 +436,7 @@ PLANTED = {
 @pytest.mark.parametrize(("mutant", "test"), PLANTED.items(), ids=lambda it: getattr(it, "name", ""))
 def test_the_checks_catch_a_planted_bug(mutant: Mutant, test: str, tmp_path: Path) -> None:
     place = planted(tmp_path, mutant)
-    words = ("-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"{__file__}::{test}")
+    words = (*PYTEST, "-x", f"{__file__}::{test}")
     # a pattern that does search for ever is caught by the end of patience
     patience_s = 6 if "patterns" in mutant.name else 120
     try:

@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 from etcd_servers import BINARY, Cluster, Shop
 
+LONGEST = (
+    "test_etcd_histories.py",
+    "test_etcd_herd.py",
+)  # begun first, so that no processor waits for them at the end
 
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if all(Path(__file__).parent in item.path.parents for item in items):
+        items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.etcd)

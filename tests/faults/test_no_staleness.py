@@ -18,7 +18,7 @@ from paramstore import ParamStore
 
 FULL = os.environ.get("FAULT_SWEEP") == "full"
 DONE, READY, END, SEEN = 0, 1, 2, 5
-ON_DISK, IN_MEMORY = (10_000, 100_000) if FULL else (400, 4_000)
+ON_DISK, IN_MEMORY = (10_000, 100_000) if FULL else (400, 2_000)
 
 
 @pytest.fixture

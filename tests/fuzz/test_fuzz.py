@@ -29,7 +29,7 @@ import targets
 from paramstore import _records
 from paramstore.errors import ParamstoreError
 
-INPUTS = int(os.environ.get("FUZZ_INPUTS", "20000"))
+INPUTS = int(os.environ.get("FUZZ_INPUTS", "12000"))
 EDITS = int(os.environ.get("FUZZ_EDITS", "400"))
 STORES = int(os.environ.get("FUZZ_STORES", "60"))
 GENEROUS_S = 2.0  # one input is meant to take a tenth of a second at most; a busy machine takes longer
