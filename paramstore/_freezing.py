@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from paramstore._clock import utc_text
 from paramstore._history import flatten
 from paramstore._layers import matching_pattern
-from paramstore._model import Entry
+from paramstore._model import Entry, Kind
 from paramstore._transaction import Transaction
 from paramstore._values import same, thaw
 from paramstore.errors import ValidationError
 
 CENTURY_S = 3.15e9
+LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)")
+SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 Until = datetime | str | float | None
+Confirm = Callable[
+    [Mapping[str, Any]], object
+]  # gets the details of the entry; what it raises keeps that from being written
 
 
-def freeze(tx: Transaction, pattern: str, until: Until) -> Entry:
+def freeze(tx: Transaction, pattern: str, until: Until, confirm: Confirm | None = None) -> Entry:
     """Record a freeze. See ``ParamStore.freeze``."""
     pattern = _pattern(tx, pattern)
     _need_reason(tx, "A freeze")
@@ -26,10 +33,10 @@ def freeze(tx: Transaction, pattern: str, until: Until) -> Entry:
     if until is not None:
         now = tx.clock.now()
         details["until"] = utc_text(_moment(tx, until, now))
-    return tx.record("freeze", details)
+    return _record(tx, "freeze", details, confirm)
 
 
-def unfreeze(tx: Transaction, pattern: str) -> Entry:
+def unfreeze(tx: Transaction, pattern: str, confirm: Confirm | None = None) -> Entry:
     """Record the end of a freeze. See ``ParamStore.unfreeze``."""
     active = list(dict.fromkeys(found.pattern for found in tx.ledger.freezes(tx.clock.now())))
     if pattern not in active:
@@ -37,7 +44,13 @@ def unfreeze(tx: Transaction, pattern: str) -> Entry:
     if pattern not in active:
         frozen = ", ".join(f"`{found}`" for found in active) or "nothing"
         _refuse(tx, f"There is no freeze of exactly `{pattern}`. Frozen now: {frozen}.")
-    return tx.record("unfreeze", {"pattern": pattern, "ends": tx.ledger.freezes_of(pattern)})
+    return _record(tx, "unfreeze", {"pattern": pattern, "ends": tx.ledger.freezes_of(pattern)}, confirm)
+
+
+def _record(tx: Transaction, kind: Kind, details: Mapping[str, Any], confirm: Confirm | None) -> Entry:
+    if confirm is not None:
+        confirm(details)
+    return tx.record(kind, details)
 
 
 def _pattern(tx: Transaction, text: str) -> str:
@@ -49,7 +62,7 @@ def _pattern(tx: Transaction, text: str) -> str:
     return matching_pattern(text, [f"{name}.{path}" for name, d in documents.items() for path in d.values])
 
 
-def approve(tx: Transaction, pattern: str) -> Entry:
+def approve(tx: Transaction, pattern: str, confirm: Confirm | None = None) -> Entry:
     """Record today's values as baselines. See ``ParamStore.approve``."""
     from fnmatch import fnmatchcase
 
@@ -60,10 +73,13 @@ def approve(tx: Transaction, pattern: str) -> Entry:
         if fnmatchcase(key, pattern) and not same(tx.ledger.baselines.get((key, at)), thaw(value)):
             item = {"key": key, "value": thaw(value)}
             baselines.append({**item, "context": dict(at)} if at else item)
-    return tx.record("approve", {"pattern": pattern, "baselines": baselines})
+    return _record(tx, "approve", {"pattern": pattern, "baselines": baselines}, confirm)
 
 
 def _moment(tx: Transaction, until: Any, now: float) -> float:
+    length = LENGTH.fullmatch(until.strip()) if isinstance(until, str) else None
+    if length is not None:
+        until = float(length[1]) * SECONDS[length[2]]
     if isinstance(until, str):
         try:
             until = datetime.fromisoformat(until)

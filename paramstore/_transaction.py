@@ -208,6 +208,12 @@ class Transaction:
         """Ask for ``value`` (``ABSENT`` removes) in a context given as a mapping."""
         self._ask(key, value, "reject", context)
 
+    def preview(self) -> tuple[Change, ...]:
+        """Return what would be written if the block ended now, guards and constraints included. What is decided upon it is
+        decided under the lock: to raise keeps all of it from being written. Raises ``ValidationError`` for what would be refused.
+        """
+        return self._judge()
+
     @property
     def ledger(self) -> Ledger:
         """What the journal says of the past."""

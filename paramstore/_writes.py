@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from paramstore._backends.base import Backend
     from paramstore._bisect import Found, Trial
     from paramstore._evidence import Evidence
-    from paramstore._freezing import Until
+    from paramstore._freezing import Confirm, Until
     from paramstore._ledger import Place, Touch
     from paramstore._model import Blame, Change, CommitResult, Entry, Freeze
     from paramstore._reads import Snapshot
@@ -87,6 +87,7 @@ class Writes:
         by: str | None = None,
         dry_run: bool = False,
         force: bool = False,
+        confirm: Callable[[CommitResult], object] | None = None,
         timeout_s: float | None = None,
     ) -> CommitResult:
         """Make a new revision with the values of revision or time ``to``; the journal is never rewritten.
@@ -95,11 +96,13 @@ class Writes:
         becomes what someone else last wrote since, else what stood at ``to``; one that others have changed since stays.
         ``kept`` of the result names what stays, and parameters that did not exist then and so keep their values.
         The limits that bind learners do not apply; a freeze does, unless ``force`` is given with a ``reason``.
+        ``confirm`` is called with what would be done, under the lock, just before it is: to raise keeps it from being written.
         Raises ``UnknownRevisionError``, and what ``transaction`` raises: old values must satisfy today's bounds and
         constraints.
         """
         from dataclasses import replace
 
+        from paramstore._model import CommitResult
         from paramstore._past import restoration
         from paramstore._reads import matching_keys
 
@@ -113,17 +116,28 @@ class Writes:
             found = restoration(self._open(), to, keys, by, tx)
             for key, context, value in found.requests:
                 tx.request(key, value, context)
+            if confirm is not None:
+                confirm(CommitResult(tx.revision, tx.preview(), True, kept=found.kept))
         return replace(tx.commit_result, kept=found.kept)
 
     # -- who may write ----------------------------------------------------------------------------
 
     def freeze(
-        self, pattern: str, *, author: str, reason: str, until: Until = None, timeout_s: float | None = None
+        self,
+        pattern: str,
+        *,
+        author: str,
+        reason: str,
+        until: Until = None,
+        confirm: Confirm | None = None,
+        timeout_s: float | None = None,
     ) -> Entry:
         """Refuse writes to the keys that match ``pattern`` from now on, in every process: ``"*"`` is all, a namespace
         or group everything in it, one key a pin. Reads go on; edits of the files by hand are not hindered.
 
-        ``until``: a ``datetime``, ISO text (UTC if it names no zone) or seconds from now; ``None``: until unfrozen.
+        ``until``: a ``datetime``, ISO text (UTC if it names no zone), a length such as ``"2h"`` or seconds from now; ``None``:
+        until unfrozen. ``confirm`` is called with the details of the entry, under the lock, just before it is written: to
+        raise keeps it from being written.
         It works while a values file is broken, too, and waits for the lock longer than other writes do (a minute, unless
         ``timeout_s`` says otherwise): a transaction under way ends first. Freezes of the same pattern stand side by
         side, each to its own end; ``unfreeze`` ends them all. Raises ``UnknownParamError`` for a pattern that
@@ -132,16 +146,23 @@ class Writes:
         from paramstore._freezing import freeze
 
         with self._transaction(timeout_s, tolerant=True, author=author, reason=reason) as tx:
-            return freeze(tx, pattern, until)
+            return freeze(tx, pattern, until, confirm)
 
     def unfreeze(
-        self, pattern: str, *, author: str, reason: str = "", timeout_s: float | None = None
+        self,
+        pattern: str,
+        *,
+        author: str,
+        reason: str = "",
+        confirm: Confirm | None = None,
+        timeout_s: float | None = None,
     ) -> Entry:
-        """End every freeze of exactly this pattern. Raises ``ValidationError`` that names what is frozen if there is none."""
+        """End every freeze of exactly this pattern. ``confirm`` as for ``freeze``; its ``"ends"`` are the ids of the freezes.
+        Raises ``ValidationError`` that names what is frozen if there is none."""
         from paramstore._freezing import unfreeze
 
         with self._transaction(timeout_s, tolerant=True, author=author, reason=reason) as tx:
-            return unfreeze(tx, pattern)
+            return unfreeze(tx, pattern, confirm)
 
     def freezes(self) -> tuple[Freeze, ...]:
         """Return what is frozen now, oldest first."""
@@ -149,15 +170,21 @@ class Writes:
         return backend.past().freezes(backend.clock.now())
 
     def approve(
-        self, pattern: str = "*", *, author: str, reason: str, timeout_s: float | None = None
+        self,
+        pattern: str = "*",
+        *,
+        author: str,
+        reason: str,
+        confirm: Confirm | None = None,
+        timeout_s: float | None = None,
     ) -> Entry:
         """Make the values of the keys that match ``pattern``, as they stand, the baseline that ``max_drift`` counts
-        from. Raises ``UnknownParamError`` for a pattern that matches nothing, ``ValidationError`` without a reason.
+        from. ``confirm`` as for ``freeze``; its ``"baselines"`` are the values. Raises ``UnknownParamError`` for a pattern that matches nothing, ``ValidationError`` without a reason.
         """
         from paramstore._freezing import approve
 
         with self._transaction(timeout_s, author=author, reason=reason) as tx:
-            return approve(tx, pattern)
+            return approve(tx, pattern, confirm)
 
     # -- the past ---------------------------------------------------------------------------------
 
