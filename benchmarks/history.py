@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,8 +116,9 @@ def _forget(root: Path) -> None:
     (root / ".paramstore" / "memory").unlink(missing_ok=True)
 
 
-def write_journal(root: Path, count: int) -> None:
-    """Write ``count`` entries that lead to the values in the file, in segments, as learners would over months."""
+def write_journal(root: Path, count: int, order: Sequence[str] = ()) -> None:
+    """Write ``count`` entries that lead to the values in the file, in segments, as learners would over months: each changes
+    one parameter, in this ``order`` again and again (else the first 60)."""
     from paramstore._journal import SEGMENT_BYTES, Journal
     from paramstore._records import encode
     from paramstore.testing import ManualClock
@@ -130,10 +131,11 @@ def write_journal(root: Path, count: int) -> None:
     journal = Journal(f"{root}/params/journal")
     position = journal.tail()[0]
     now = hashlib.sha256((root / FILE).read_bytes()).hexdigest()
-    current = {**values(SIZES[0]), KEY.partition(".")[2]: 0.4}
+    order = order or names(SIZES[0])
+    current = {**values(SIZES[-1]), KEY.partition(".")[2]: 0.4}
     path, found = Path(journal.file(position.segment)), [Path(journal.file(position.segment)).read_bytes()]
     size = position.offset
-    for number, entry in enumerate(_entries(current, now, position.revision, count)):
+    for number, entry in enumerate(_entries(current, now, position.revision, count, order)):
         line = encode(entry)[1]
         if size + len(line) > SEGMENT_BYTES:
             path.write_bytes(b"".join(found))
@@ -144,12 +146,14 @@ def write_journal(root: Path, count: int) -> None:
     os.sync()
 
 
-def _entries(current: dict[str, float], digest: str, revision: int, count: int) -> Iterator[Entry]:
+def _entries(
+    current: dict[str, float], digest: str, revision: int, count: int, order: Sequence[str]
+) -> Iterator[Entry]:
     """Yield commits that change one value after the other, and at the end leave them as they are now."""
     from paramstore._clock import utc_text
     from paramstore._model import Change, Entry, FileChange
 
-    last, order, before = dict(current), names(SIZES[0]), digest
+    last, before = dict(current), digest
     for step in range(count):
         name, ends = order[step % len(order)], step >= count - len(order)
         new = last[name] if ends else round(0.2 + step * 7919 % 6000 / 10_000, 4)

@@ -127,11 +127,12 @@ class Line:
 class Outline:
     """Makes lines of raw ones, one after the other, and leaves out what was taken back."""
 
-    def __init__(self) -> None:
+    def __init__(self, stands: int | None = None, last: str = "") -> None:
+        """Begin where a journal begins, or after the line with id ``last``, where revision ``stands`` stood."""
         self._lines: list[Line] = []
         self._aborted: set[Any] = set()
-        self._stands: int | None = None
-        self._last_abort = (0, "")  # lines before it, and its id
+        self._stands = stands
+        self._last_abort = (0, last)  # lines before it, and its id
 
     def take(self, raw: bytes) -> bool:
         """Take in the next line, with its newline; tell whether it is a whole entry."""
@@ -177,6 +178,21 @@ class Outline:
         self._stands = _records.number(record, self._stands, before)
         revision: int = record["revision"]
         return revision
+
+    @property
+    def end(self) -> tuple[int | None, str]:
+        """The revision that stands now, and the id of the last line: where another outline may go on."""
+        return self._stands, self._last_id() or ""
+
+    @property
+    def lines(self) -> list[Line]:
+        """The entries so far, those that were taken back as well."""
+        return self._lines
+
+    @property
+    def aborted(self) -> set[Any]:
+        """The ids of what was taken back so far, which may be of entries before the first line."""
+        return self._aborted
 
     def standing(self) -> list[Line]:
         """Return the lines so far that stand, oldest first."""

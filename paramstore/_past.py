@@ -34,13 +34,16 @@ def history(
     for line in lines if key is None else _naming(lines, key):
         if newest is not None and len(found) >= newest:
             break
-        made = entry(line.record)
-        if key is not None:
-            made = replace(made, changes=tuple(c for c in made.changes if fnmatchcase(c.key, key)))
-            if not (made.changes or _concerns(made, key)):
-                continue
-        found.append(made)
+        made = entry(line.record) if key is None else about(entry(line.record), key)
+        if made is not None:
+            found.append(made)
     return found[::-1]
+
+
+def about(e: Entry, key: str) -> Entry | None:
+    """Return an entry with only its changes of keys that match ``key``; ``None`` where it says nothing of any."""
+    e = replace(e, changes=tuple(c for c in e.changes if fnmatchcase(c.key, key)))
+    return e if e.changes or _concerns(e, key) else None
 
 
 def _naming(lines: Iterable[Line], key: str) -> Iterable[Line]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -15,13 +15,14 @@ from typing import Any
 
 from paramstore import _files, _git_read, _yaml
 from paramstore._backends.local import LocalBackend
-from paramstore._compare import Comparison, Side, compare
+from paramstore._compare import Comparison, Place, Side, compare
 from paramstore._history import flatten
 from paramstore._outline import Line, Outline
+from paramstore._records import VALUELESS
 from paramstore._scan import scan
 from paramstore._schema import Schema, load_schema
 from paramstore._schema_form import read_schema
-from paramstore._state import Document
+from paramstore._state import Document, split_key
 from paramstore._store import ParamStore
 from paramstore.errors import (
     DocumentError,
@@ -79,6 +80,26 @@ class Sides:
         a, b = _with_journal(a, b, lambda: self._lines)
         differing = _differing(a, b)
         return compare(_side(a, differing), _side(b, differing))
+
+    def made_by(self, revision: int, records: Iterable[Mapping[str, Any]]) -> Comparison:
+        """Return what ``compared`` says of the revision before this one and this one. ``records`` are the entries of it.
+
+        What an entry changed is in the entry, so nothing else of the journal is read, but where values came or went.
+        """
+        lines = [Line.of(dict(record)) for record in records if record["kind"] not in VALUELESS]
+        names = f"revision {revision - 1}", f"revision {revision}"
+        items = [item for line in lines for item in line.items]
+        if len(lines) != 1 or not all("old" in item and "new" in item for item in items):
+            return self.compared([f"revision:{revision - 1}", f"revision:{revision}"])
+        order = {place: number for number, place in enumerate(flatten(self._documents))}  # by the schemas
+        items.sort(key=lambda item: order.get(_place(item), len(order)))
+        old, new = ({_place(item): item[side] for item in items} for side in ("old", "new"))
+        namespaces = frozenset(split_key(item["key"])[0] for item in items)
+        found = ((name, self._schema_now(name)) for name in namespaces)
+        schemas = {name: schema for name, schema in found if schema is not None}
+        return compare(
+            Side(names[0], old, namespaces, schemas), Side(names[1], new, namespaces, schemas, lines)
+        )
 
     # -- what a word names --------------------------------------------------------------------------
 
@@ -258,6 +279,10 @@ class Sides:
             document = _document(schema, _yaml.parse(raw, values_file), digest)
             self._known[namespace, digest, schema_digest] = document
         return document
+
+
+def _place(item: Mapping[str, Any]) -> Place:
+    return item["key"], tuple(sorted(item.get("context", {}).items()))
 
 
 def _range(word: str) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ from paramstore import _demo_bot, _demo_month, _init
 
 Say = Callable[[str], object]
 
+PORT, ADDRESS = 8417, "http://127.0.0.1:8417"
+STOPPED = (0, 130, -signal.SIGINT)  # how a page ends that somebody stopped
 WAIT_S = 30.0
 PERSON_WAITS_S = 3.0  # an edit by hand is seen within one second; this machine may be busy
 
@@ -76,6 +79,17 @@ for change in tx.commit_result.changes:
 print("sum:", round(sum(params.section("ensemble")["weights"].values()), 12))
 """
 
+RESTLESS = """\
+import itertools, time
+from paramstore import params
+
+for step in itertools.cycle((0.01, 0.01, -0.01, -0.01)):
+    time.sleep(5)
+    evidence = {"samples": 640, "metric": "ev_bps", "before": 1.2, "after": 1.3}
+    with params.transaction(author="tier_learner", reason="the last five seconds", evidence=evidence) as tx:
+        tx["bot.size.win_rate_min"] += step
+"""
+
 WEIGHTS = [
     {"signal_weights.funding": 0.004, "signal_weights.liquidation": -0.004},
     {"signal_weights.whale_flow": 0.004, "signal_weights.oi_velocity": -0.004},
@@ -94,11 +108,16 @@ class NotAsTold(Exception):  # noqa: N818 - says what happened, and never leaves
     """The demonstration claimed something that did not come true."""
 
 
-def run(say: Say) -> bool:
-    """Run the demonstration, telling each step through ``say``; return whether all happened as told."""
+def run(say: Say, port: int | None = None) -> bool:
+    """Run the demonstration, telling each step through ``say``; return whether all happened as told.
+
+    With a ``port`` the page of what it made is served there afterwards, until it is interrupted.
+    """
     with tempfile.TemporaryDirectory(prefix="paramstore-demo-") as root, ExitStack() as ends:
         try:
-            _Demo(root, say, ends).run()
+            demo = _Demo(root, say, ends)
+            demo.run()
+            demo.name_the_page() if port is None else demo.serve_the_page(port)
         except (NotAsTold, subprocess.TimeoutExpired) as error:
             say(f"NOT AS TOLD: {error}")
             return False
@@ -248,6 +267,37 @@ class _Demo:
         self.quote(told)
         self.expect(all(author in told for author in LEARNERS), "both learners are in it")
         self.expect("edited by hand" in told, "and the edit that nobody committed")
+
+    def name_the_page(self) -> None:
+        self.step("The page of all this: values, who moved them and why, what came of it")
+        self.say(f"`scripts/demo --page` (or `paramstore demo --page`) serves it: {ADDRESS}")
+
+    def serve_the_page(self, port: int) -> None:
+        self.step("The page of all this, with a learner that goes on while you look")
+        self.ends.pop_all().close()  # whoever ran so far
+        with self.spawn(RESTLESS, stderr=subprocess.DEVNULL):
+            outcomes = os.path.join(self.root, _demo_month.OUTCOMES)
+            words = [
+                "serve",
+                "--allow-writes",
+                "--port",
+                str(port),
+                "--outcomes",
+                outcomes,
+                "--metric",
+                "pnl_bps",
+            ]
+            page = subprocess.Popen(
+                [sys.executable, "-m", "paramstore", *words], env=self.environ, cwd=self.root
+            )
+            with page:
+                try:
+                    page.wait()
+                except KeyboardInterrupt:  # it was told as well
+                    page.wait(WAIT_S)
+        self.expect(
+            page.returncode in STOPPED, f"the page was served: exit status {page.returncode}", quiet=True
+        )
 
     # -- what they are made of --------------------------------------------------------------------
 

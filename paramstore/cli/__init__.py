@@ -26,7 +26,9 @@ from paramstore.cli._hold import approve, freeze, unfreeze
 from paramstore.cli._migrate import migrate
 from paramstore.cli._output import complain, put
 from paramstore.cli._past import history
+from paramstore.cli._report import report
 from paramstore.cli._scorecard import scorecard_
+from paramstore.cli._serve import serve
 from paramstore.cli._show import explain, get, list_
 from paramstore.cli._tend import check, demo, init
 from paramstore.cli._types import schema, stubs
@@ -109,7 +111,7 @@ def cli(ctx: click.Context, root: str | None) -> None:
 
 COMMANDS = (
     get, set_, list_, explain, history, blame, diff, bisect, scorecard_, rollback, freeze, unfreeze, approve, commit, git_, agent, mirror, copy, etcd_, check, doctor, init,
-    stubs, schema, demo, migrate,
+    stubs, schema, serve, report, demo, migrate,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

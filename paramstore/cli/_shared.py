@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -78,3 +80,19 @@ def root_in_files(store: ParamStore, what: str) -> str:
         )
     assert store.root is not None
     return store.root
+
+
+WEB = ("fastapi", "starlette", "uvicorn", "h11", "prometheus_client", "pydantic", "anyio")
+
+
+@contextmanager
+def needs_web(command: str) -> Iterator[None]:
+    """Say how to install what the page is made with, where importing it in the block fails."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in WEB:
+            raise
+        raise click.ClickException(
+            f"{command} needs what is not installed here ({error.name}): run `pip install 'paramstore[web]'`"
+        ) from None

@@ -167,10 +167,15 @@ def _show_written(written: Written, namespace: str | None) -> None:
         say("Next: `paramstore list`; commit params/ and schemas/ to git.")
 
 
-@click.command(short_help="Show it all in a temporary directory.", epilog="Example: paramstore demo")
+@click.command(short_help="Show it all in a temporary directory.", epilog="Example: paramstore demo --page")
+@click.option("--page", is_flag=True, help="Then serve the page of what came of it, until Ctrl-C.")
+@click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="Where, with --page. Default: 8417.")
 @click.pass_context
-def demo(ctx: click.Context) -> None:
+def demo(ctx: click.Context, page: bool, port: int | None) -> None:
     """Show it all in a temporary directory, in seconds: a live strategy, two learners, a refusal, an edit."""
-    from paramstore.demo import run
+    from paramstore.demo import PORT, run
 
-    ctx.exit(0 if run(say) else 1)
+    if port is not None and not page:
+        raise click.UsageError("--port says where the page is served: give --page")
+    served = (PORT if port is None else port) if page else None
+    ctx.exit(0 if run(say, served) else 1)

@@ -1,0 +1,106 @@
+// Keys for those who do not reach for the mouse. No key does anything but go somewhere or open something.
+
+import { html, render } from 'lit-html';
+
+const GO = { o: '#/', l: '#/learners', s: '#/scorecard', c: '#/compare', h: '#/history' };
+const WAIT_MS = 1500; // between `g` and the letter after it
+
+const KEYS = [
+  ['/', 'search'],
+  ['j  k  ↓  ↑', 'next and previous row'],
+  ['Enter', 'open the row'],
+  ['g o', 'overview'],
+  ['g l', 'learners'],
+  ['g s', 'scorecard'],
+  ['g c', 'compare'],
+  ['g h', 'history'],
+  ['g f', 'freeze everything: opens the switch, which asks for a reason first'],
+  ['Esc', 'leave a field, close a dialog'],
+  ['?', 'these keys'],
+];
+
+let waiting = 0; // until when a letter after `g` counts
+
+export function listen(context, page) {
+  addEventListener('keydown', (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (document.querySelector('dialog[open]')) return; // a dialog has the keyboard for itself
+    if (typing(event.target)) {
+      if (event.key === 'Escape') event.target.blur();
+      return;
+    }
+    if (pressed(event.key, context, page)) event.preventDefault();
+  });
+}
+
+const typing = (element) => element.closest?.('input, textarea, select, [contenteditable]');
+
+function pressed(key, context, page) {
+  if (Date.now() < waiting) {
+    waiting = 0;
+    return after(key, context);
+  }
+  if (key === 'g') waiting = Date.now() + WAIT_MS;
+  else if (key === '?') showKeys();
+  else if (key === '/') return focusSearch(context);
+  else if (key === 'j') return step(1, page());
+  else if (key === 'k') return step(-1, page());
+  else if (key === 'ArrowDown' && inRows()) return step(1, page());
+  else if (key === 'ArrowUp' && inRows()) return step(-1, page());
+  else return false;
+  return true;
+}
+
+function after(key, context) {
+  if (key === 'f') {
+    context.act.freeze({ pattern: '*' });
+    return true;
+  }
+  if (!Object.hasOwn(GO, key)) return false;
+  context.navigate(GO[key]);
+  return true;
+}
+
+function focusSearch(context) {
+  const field = document.querySelector('main input[type=search]');
+  if (field) field.select();
+  else context.navigate('#/?find=1');
+  return true;
+}
+
+// --- rows ---------------------------------------------------------------------------------------------
+
+// Any page marks the main link of a row with data-row: it is the one tab stop of its row.
+const rows = () => [...document.querySelectorAll('main [data-row]')].filter((row) => row.offsetParent);
+const inRows = () => document.activeElement?.matches('[data-row]');
+
+function step(by, page) {
+  if (page?.step?.(by)) return true; // a windowed table knows rows that are not drawn
+  const all = rows();
+  if (!all.length) return false;
+  const at = all.indexOf(document.activeElement);
+  const next = all[at < 0 ? (by > 0 ? 0 : all.length - 1) : at + by];
+  next?.focus();
+  next?.scrollIntoView({ block: 'nearest' });
+  return true;
+}
+
+// --- the list of keys -----------------------------------------------------------------------------------
+
+export function showKeys() {
+  const dialog = document.createElement('dialog');
+  dialog.setAttribute('aria-label', 'Keys');
+  render(
+    html`<form method="dialog">
+      <h2>Keys</h2>
+      <dl class="keys">
+        ${KEYS.map(([key, what]) => html`<div><dt>${key.split('  ').map((k) => html`<kbd>${k}</kbd> `)}</dt><dd>${what}</dd></div>`)}
+      </dl>
+      <p class="buttons"><button autofocus>Close</button></p>
+    </form>`,
+    dialog,
+  );
+  dialog.addEventListener('close', () => dialog.remove());
+  document.getElementById('dialogs').append(dialog);
+  dialog.showModal();
+}
