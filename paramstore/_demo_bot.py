@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -47,6 +48,8 @@ class Stage(Protocol):
     root: str
     git: str | None
     ends: Any
+    environ: dict[str, str]
+    say: Callable[[str], object]
 
     def step(self, title: str) -> None: ...
     def quote(self, text: str) -> None: ...

@@ -17,14 +17,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from typing import Any, NoReturn
 
-from paramstore import _demo_bot, _demo_month, _init
+from paramstore import _demo_bot, _demo_month, _demo_page, _init
 
 Say = Callable[[str], object]
 
-PORT, ADDRESS = 8417, "http://127.0.0.1:8417"
-STOPPED = (0, 130, -signal.SIGINT)  # how a page ends that somebody stopped
 WAIT_S = 30.0
 PERSON_WAITS_S = 3.0  # an edit by hand is seen within one second; this machine may be busy
 
@@ -79,17 +77,6 @@ for change in tx.commit_result.changes:
 print("sum:", round(sum(params.section("ensemble")["weights"].values()), 12))
 """
 
-RESTLESS = """\
-import itertools, time
-from paramstore import params
-
-for step in itertools.cycle((0.01, 0.01, -0.01, -0.01)):
-    time.sleep(5)
-    evidence = {"samples": 640, "metric": "ev_bps", "before": 1.2, "after": 1.3}
-    with params.transaction(author="tier_learner", reason="the last five seconds", evidence=evidence) as tx:
-        tx["bot.size.win_rate_min"] += step
-"""
-
 WEIGHTS = [
     {"signal_weights.funding": 0.004, "signal_weights.liquidation": -0.004},
     {"signal_weights.whale_flow": 0.004, "signal_weights.oi_velocity": -0.004},
@@ -113,15 +100,33 @@ def run(say: Say, port: int | None = None) -> bool:
 
     With a ``port`` the page of what it made is served there afterwards, until it is interrupted.
     """
-    with tempfile.TemporaryDirectory(prefix="paramstore-demo-") as root, ExitStack() as ends:
+    with (
+        _ended_by_sigterm(),
+        tempfile.TemporaryDirectory(prefix="paramstore-demo-") as root,
+        ExitStack() as ends,
+    ):
         try:
             demo = _Demo(root, say, ends)
             demo.run()
-            demo.name_the_page() if port is None else demo.serve_the_page(port)
+            _demo_page.name_it(demo) if port is None else _demo_page.serve(demo, port)
         except (NotAsTold, subprocess.TimeoutExpired) as error:
             say(f"NOT AS TOLD: {error}")
             return False
     return True
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM end the block as an exception does, so that no process and no directory stays behind."""
+
+    def end(number: int, _: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Demo:
@@ -267,37 +272,6 @@ class _Demo:
         self.quote(told)
         self.expect(all(author in told for author in LEARNERS), "both learners are in it")
         self.expect("edited by hand" in told, "and the edit that nobody committed")
-
-    def name_the_page(self) -> None:
-        self.step("The page of all this: values, who moved them and why, what came of it")
-        self.say(f"`scripts/demo --page` (or `paramstore demo --page`) serves it: {ADDRESS}")
-
-    def serve_the_page(self, port: int) -> None:
-        self.step("The page of all this, with a learner that goes on while you look")
-        self.ends.pop_all().close()  # whoever ran so far
-        with self.spawn(RESTLESS, stderr=subprocess.DEVNULL):
-            outcomes = os.path.join(self.root, _demo_month.OUTCOMES)
-            words = [
-                "serve",
-                "--allow-writes",
-                "--port",
-                str(port),
-                "--outcomes",
-                outcomes,
-                "--metric",
-                "pnl_bps",
-            ]
-            page = subprocess.Popen(
-                [sys.executable, "-m", "paramstore", *words], env=self.environ, cwd=self.root
-            )
-            with page:
-                try:
-                    page.wait()
-                except KeyboardInterrupt:  # it was told as well
-                    page.wait(WAIT_S)
-        self.expect(
-            page.returncode in STOPPED, f"the page was served: exit status {page.returncode}", quiet=True
-        )
 
     # -- what they are made of --------------------------------------------------------------------
 

@@ -30,6 +30,8 @@ make_environment() {
   unset PARAMSTORE_PYTHON # paramstore itself refuses variables that look like its settings and are not
   stamp="$1 $base $("$base" -V) $(cat pyproject.toml "requirements/$1.txt" | cksum)"
   PYTHON="$PWD/$folder/bin/python"
+  exec 9>"$folder.lock"
+  command -v flock >/dev/null 2>&1 && flock 9 # two scripts may begin at once
   if [ "$(cat "$folder/stamp" 2>/dev/null)" != "$stamp" ] || ! "$PYTHON" -c 'import paramstore' 2>/dev/null; then
     echo "Making the environment in $folder ..." >&2
     rm -rf "$folder"
@@ -39,6 +41,7 @@ make_environment() {
     "$PYTHON" -m pip check --quiet
     echo "$stamp" >"$folder/stamp"
   fi
+  exec 9>&-
   PATH="$PWD/$folder/bin:$PATH"
 }
 

@@ -40,7 +40,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "5 doors": (
         "", "__main__", "authoring", "_contract", "_contract_past", "_default", "_git_driver", "cli", "cli._agent", "cli._git", "cli._bisect", "cli._blame", "cli._chart", "cli._diff", "cli._diff_markdown", "cli._doctor", "cli._etcd", "cli._hold", "cli._migrate", "cli._output",
-        "cli._past", "cli._scorecard", "cli._report", "cli._serve", "cli._shared", "cli._show", "cli._tend", "cli._types", "cli._write", "_demo_bot", "_demo_month", "demo", "optuna", "testing",
+        "cli._past", "cli._scorecard", "cli._report", "cli._serve", "cli._shared", "cli._show", "cli._tend", "cli._types", "cli._write", "_demo_bot", "_demo_month", "_demo_page", "demo", "optuna", "testing",
         "_isolated", "_pytest_strict", "pytest_plugin",
         "client", "web._actions", "web._answers", "web._app", "web._description", "web._events", "web._problems", "web._questions", "web._reads", "web._routes", "web._threads",
         "web", "web._admission", "web._background", "web._guard", "web._index", "web._lines", "web._metrics", "web._news", "web._page", "web._report", "web._server", "web._token",

@@ -11,7 +11,7 @@ from paramstore import ParamStore
 from paramstore._looked import looked
 from paramstore._options import BACKEND, find_root
 from paramstore.cli._output import count_of, patience, print_json, say
-from paramstore.cli._shared import json_option, root_in_files
+from paramstore.cli._shared import json_option, needs_web, root_in_files
 from paramstore.errors import StoreNotFoundError
 
 if TYPE_CHECKING:
@@ -173,9 +173,14 @@ def _show_written(written: Written, namespace: str | None) -> None:
 @click.pass_context
 def demo(ctx: click.Context, page: bool, port: int | None) -> None:
     """Show it all in a temporary directory, in seconds: a live strategy, two learners, a refusal, an edit."""
-    from paramstore.demo import PORT, run
+    from paramstore._demo_page import PORT
+    from paramstore.demo import run
 
     if port is not None and not page:
         raise click.UsageError("--port says where the page is served: give --page")
     served = (PORT if port is None else port) if page else None
+    if served is not None:
+        with needs_web("demo --page"):
+            from paramstore.web import _server
+        _server.listen("127.0.0.1", served).close()  # or it would be told after all the rest
     ctx.exit(0 if run(say, served) else 1)
