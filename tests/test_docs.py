@@ -68,7 +68,7 @@ def hold_session(text: str, folder: Path) -> int:
     return len(steps)
 
 
-@pytest.mark.parametrize("file", ["docs/history.md", "docs/reading.md", "docs/writing.md", "docs/guards.md", "docs/web.md"])
+@pytest.mark.parametrize("file", ["docs/history.md", "docs/reading.md", "docs/writing.md", "docs/guards.md"])
 def test_examples_of_the_reference_hold(file: str, tmp_path: Path) -> None:
     run([sys.executable, "-m", "paramstore", "init"], tmp_path)
     for kind, session in blocks(file):
@@ -82,6 +82,12 @@ def test_examples_of_the_reference_hold(file: str, tmp_path: Path) -> None:
     runner.run(test, out=report.append)
     assert test.examples
     assert runner.summarize(verbose=False).failed == 0, "".join(report)
+
+
+def test_the_report_of_the_page_is_written_as_shown(tmp_path: Path) -> None:
+    run([sys.executable, "-m", "paramstore", "init"], tmp_path)
+    sessions = [text for kind, text in blocks("docs/web.md") if kind == "console"]
+    assert sum(hold_session(text, tmp_path) for text in sessions) == 1
 
 
 def test_the_examples_of_types_run_and_are_what_mypy_says(tmp_path: Path) -> None:
