@@ -88,7 +88,18 @@ def _allowed(value: Any, dimension: Dimension) -> bool:
     if dimension.choices is not None:
         return any(type(value) is type(choice) and value == choice for choice in dimension.choices)
     kinds: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
-    return type(value) is kinds.get(dimension.type, str)
+    return type(value) is kinds.get(dimension.type, str) and (type(value) is not str or _is_text(value))
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether ``value`` can be written at all: half a surrogate pair, which JSON can name, cannot."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 MOST_CONTEXTS = 20_000

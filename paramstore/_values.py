@@ -137,6 +137,7 @@ for _name in DICT_WRITES:
     setattr(Values, _name, refuse_write)
 
 _logged: set[str] = set()
+MOST_LOGGED = 10_000  # keys that are remembered: whoever asks for endless ones shall not fill the memory
 _listeners: list[Callable[[UnknownParamError], object]] = []
 
 
@@ -164,6 +165,8 @@ def unknown_key(key: object, known: Iterable[str], stands: str = "") -> UnknownP
 def announced(error: UnknownParamError) -> UnknownParamError:
     """Log ``error`` once per key, tell it to all who listen, and return it."""
     if error.key not in _logged:
+        if len(_logged) >= MOST_LOGGED:
+            _logged.clear()
         _logged.add(error.key)
         import logging
 

@@ -11,15 +11,17 @@ known; they are given only to who accepts that age (``max_age_s``). Standard lib
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import json
 import os
+import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -32,6 +34,8 @@ MOST_BYTES = 64 << 20
 MOST_CONTEXTS = 256  # whose values are kept
 PIECE = 64 * 1024
 UNANSWERED = (429, 500, 502, 503, 504)  # as good as no answer: the next may come
+
+Place = tuple[tuple[str, str], ...]  # a context, as it is asked for
 
 
 class ServerError(ParamstoreError):
@@ -50,7 +54,7 @@ class ServerError(ParamstoreError):
 
 
 class _Known(NamedTuple):
-    """What the server last said for one context, and when (monotonic seconds) it was last confirmed."""
+    """What the server last said for one context, and when (seconds by ``_now``) it was last confirmed."""
 
     revision: int
     etag: str
@@ -108,7 +112,7 @@ class Client:
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._connection: HTTPConnection | None = None
-        self._known: OrderedDict[tuple[tuple[str, str], ...], _Known] = OrderedDict()
+        self._known: OrderedDict[Place, _Known] = OrderedDict()
 
     # -- reads ------------------------------------------------------------------------------------
 
@@ -152,32 +156,47 @@ class Client:
 
     # -- what is known, and whether it is so still ----------------------------------------------------
 
-    def _held(self) -> AbstractContextManager[Any]:
+    def _held(self) -> threading.RLock:
         if self._pid != os.getpid():  # a connection that a fork shares would mix up answers
             self._start()
         return self._lock
 
+    @contextmanager
+    def _turn(self, place: Place, deadline: float) -> Iterator[None]:
+        """Have the block run alone. Raises ``ServerError`` where others still wait for their answers at the deadline."""
+        lock = self._held()
+        if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise ServerError(
+                f"{self._address} did not answer those who asked before.", _age(self._known.get(place))
+            )
+        try:
+            yield
+        finally:
+            lock.release()
+
     def _current(self, context: Mapping[str, Any], now: bool = False) -> _Known:
         place = tuple(sorted((name, _text(value)) for name, value in context.items() if value is not None))
-        with self._held():
+        began, deadline = _now(), time.monotonic() + self._timeout_s
+        try:
+            with self._turn(place, deadline):
+                known = self._known.get(place)
+                oldest = began - (0.0 if now else self._refresh_s)
+                if known is not None and known.confirmed > oldest:  # perhaps just asked for by another thread
+                    return known
+                self._known[place] = found = self._confirmed(place, known, deadline)
+                self._known.move_to_end(place)
+                while len(self._known) > MOST_CONTEXTS:
+                    self._known.popitem(last=False)
+                return found
+        except ServerError as error:
             known = self._known.get(place)
-            if known is not None and not now and time.monotonic() - known.confirmed < self._refresh_s:
-                return known
-            try:
-                found = self._confirmed(place, known)
-            except ServerError as error:
-                if known is None or error.age_s is None or error.age_s > self._max_age_s or _is_final(error):
-                    raise
-                return known
-            self._known[place] = found
-            self._known.move_to_end(place)
-            while len(self._known) > MOST_CONTEXTS:
-                self._known.popitem(last=False)
-            return found
+            if known is None or error.age_s is None or error.age_s > self._max_age_s or _is_final(error):
+                raise
+            return known
 
-    def _confirmed(self, place: tuple[tuple[str, str], ...], known: _Known | None) -> _Known:
-        asked = time.monotonic()  # what is confirmed was so when it was asked for, at the least
-        answer = self._ask(f"/values{_query(place)}", known)
+    def _confirmed(self, place: Place, known: _Known | None, deadline: float) -> _Known:
+        asked = _now()  # what is confirmed was so when it was asked for, at the least
+        answer = self._ask(f"/values{_query(place)}", known, deadline)
         if answer.status == 304 and known is not None:
             return known._replace(confirmed=asked)
         data = answer.data
@@ -188,8 +207,9 @@ class Client:
     def _unknown(self, key: str, context: Mapping[str, Any]) -> ParamstoreError:
         """Ask the server what may have been meant."""
         nearest: list[str] = []
-        with self._held(), suppress(ParamstoreError):
-            said = self._ask(f"/values/{quote(key, safe='')}", None).data
+        deadline = time.monotonic() + self._timeout_s
+        with suppress(ParamstoreError), self._turn((), deadline):
+            said = self._ask(f"/values/{quote(key, safe='')}", None, deadline).data
             if isinstance(said, dict) and isinstance(said.get("nearest"), list):
                 nearest = [str(name) for name in said["nearest"]]
         return UnknownParamError(key, nearest)
@@ -204,7 +224,7 @@ class Client:
 
     # -- the wire ---------------------------------------------------------------------------------
 
-    def _ask(self, path: str, known: _Known | None) -> _Answer:
+    def _ask(self, path: str, known: _Known | None, deadline: float) -> _Answer:
         headers = {"Accept": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -213,26 +233,28 @@ class Client:
         reused = self._connection is not None
         try:
             try:
-                return self._exchange(path, headers)
+                return self._exchange(path, headers, deadline)
             except (HTTPException, ConnectionError):
                 if not reused:
                     raise
-                return self._exchange(path, headers)  # a server closes connections that rest
+                return self._exchange(path, headers, deadline)  # a server closes connections that rest
         except (OSError, HTTPException, ValueError, RecursionError) as error:
             why = str(error) or type(error).__name__
             raise ServerError(f"{self._address} did not answer ({why}).", _age(known)) from error
 
-    def _exchange(self, path: str, headers: Mapping[str, str]) -> _Answer:
-        deadline = time.monotonic() + self._timeout_s
+    def _exchange(self, path: str, headers: Mapping[str, str], deadline: float) -> _Answer:
         try:
-            if self._connection is None:
-                self._connection = self._connect()
-            self._connection.request("GET", self._path + path, headers=dict(headers))
-            response = self._connection.getresponse()
+            connection = self._connection or self._connect(_left_s(deadline))
+            self._connection = connection
+            if connection.sock is not None:
+                connection.sock.settimeout(_left_s(deadline))
+            connection.request("GET", self._path + path, headers=dict(headers))
+            connection.response_class = lambda sock, **words: HTTPResponse(_Timely(sock, deadline), **words)  # type: ignore[assignment, arg-type]
+            response = connection.getresponse()
             body = bytearray()
             while piece := response.read1(PIECE):
                 body += piece
-                if len(body) > MOST_BYTES or time.monotonic() > deadline:
+                if len(body) > MOST_BYTES:
                     raise TimeoutError("the answer does not end")
             if response.length not in (None, 0):
                 raise HTTPException("the answer is cut off")
@@ -245,13 +267,13 @@ class Client:
             self._drop()  # whatever is left in it belongs to no other answer
             raise
 
-    def _connect(self) -> HTTPConnection:
+    def _connect(self, timeout_s: float) -> HTTPConnection:
         if not self._tls:
-            return HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+            return HTTPConnection(self._host, self._port, timeout=timeout_s)
         import ssl
 
         context = ssl.create_default_context(cafile=None if self._ca is None else os.fspath(self._ca))
-        return HTTPSConnection(self._host, self._port, timeout=self._timeout_s, context=context)
+        return HTTPSConnection(self._host, self._port, timeout=timeout_s, context=context)
 
     def _drop(self) -> None:
         if self._connection is not None:
@@ -259,8 +281,45 @@ class Client:
             self._connection = None
 
 
+class _Timely(io.RawIOBase):
+    """What comes from a socket by ``deadline``, however little at a time it comes."""
+
+    def __init__(self, sock: socket.socket, deadline: float) -> None:
+        self._sock, self._deadline = sock, deadline
+        self._raw = sock.makefile("rb", buffering=0)
+
+    def makefile(self, _: str) -> io.BufferedReader:
+        """Return the file that an answer is read from."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_left_s(self._deadline))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+def _left_s(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
+
+
+def _now() -> float:
+    """Return the seconds since some moment; they go on while the machine sleeps, where it can tell."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
 def _age(known: _Known | None) -> float | None:
-    return None if known is None else time.monotonic() - known.confirmed
+    return None if known is None else _now() - known.confirmed
 
 
 def _is_final(error: ServerError) -> bool:
@@ -294,7 +353,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, allow_nan=False)
 
 
-def _query(place: tuple[tuple[str, str], ...]) -> str:
+def _query(place: Place) -> str:
     return "?" + urlencode([("at", f"{name}={text}") for name, text in place]) if place else ""
 
 

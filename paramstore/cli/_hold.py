@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
 from paramstore import ParamStore
@@ -23,9 +21,6 @@ from paramstore.cli._output import (
 )
 from paramstore.cli._shared import author_of, author_option, json_option, reason_option, timeout_option
 from paramstore.errors import InvalidFileError, UnknownParamError
-
-LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)")
-SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 
 
 @click.command(
@@ -68,7 +63,7 @@ def freeze(
         return
     with patience("waiting until another writer has ended its transaction"):
         entry = store.freeze(
-            pattern, author=author_of(store, author), reason=reason, until=_end(until), timeout_s=timeout_s
+            pattern, author=author_of(store, author), reason=reason, until=until, timeout_s=timeout_s
         )
     if as_json:
         print_json(entry_json(entry))
@@ -90,11 +85,6 @@ def _overlap(store: ParamStore, ended: str, other: str) -> bool:
         return not set(store.keys(ended)).isdisjoint(store.keys(other))
     except (InvalidFileError, UnknownParamError):
         return True
-
-
-def _end(until: str | None) -> str | float | None:
-    length = LENGTH.fullmatch(until or "")
-    return float(length[1]) * SECONDS[length[2]] if length else until
 
 
 def _show_freezes(freezes: tuple[Freeze, ...], as_json: bool) -> None:

@@ -155,6 +155,7 @@ def _author(store: ParamStore) -> str:
 
 
 def _bracketed(host: str) -> str:
+    host = host.partition("%")[0]  # a browser names no network card
     return f"[{host}]" if ":" in host else host
 
 

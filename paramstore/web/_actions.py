@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from paramstore._as_json import change_json, entry_json, freeze_json, kept_json
 from paramstore._figures import place_text, value_text
+from paramstore._layers import Layers
 from paramstore._model import ABSENT, Change, CommitResult, Entry, Freeze
-from paramstore._values import same
+from paramstore._state import split_key
+from paramstore._values import same, thaw
 from paramstore.errors import InvalidFileError, ParamstoreError, ValidationError
 from paramstore.web._problems import RefusedError, dumps, violations_json
 from paramstore.web._questions import Action, ForKeys, FreezeKeys, RollBack, SetValues
@@ -38,7 +40,7 @@ CHANGED = (
 
 @dataclass(frozen=True)
 class Preview:
-    """What an action would do. ``more`` is what only some actions show: baselines, freezes, keys."""
+    """What an action would do. ``more`` is what only some actions show: baselines, freezes, keys, what a removal leaves."""
 
     revision: int
     summary: str
@@ -129,7 +131,8 @@ class Actions:
                 author=wanted.author, reason=wanted.reason, force=wanted.force, dry_run=wanted.dry_run
             ) as tx:
                 _request(tx, wanted)
-                gate.meet(_preview(CommitResult(tx.revision, tx.preview())))
+                changes = tx.preview()
+                gate.meet(_preview(CommitResult(tx.revision, changes), left=_left(tx, changes)))
             return tx.commit_result
 
         return self._change(gate, act)
@@ -278,14 +281,28 @@ def _request(tx: Transaction, wanted: SetValues) -> None:
         tx.request(change.key, ABSENT if change.remove else change.value, change.context)
 
 
-def _preview(found: CommitResult) -> Preview:
+def _left(tx: Transaction, changes: Sequence[Change]) -> list[dict[str, Any]]:
+    """Return what reads will give where a value is removed: it comes from elsewhere, and may change there."""
+    gone = [(*split_key(change.key), change.context) for change in changes if change.new is ABSENT]
+    layers = {}
+    for name in {name for name, _, _ in gone}:
+        own = [(split_key(c.key), c.context, c.new) for c in changes]
+        written = [(path, at, new) for (namespace, path), at, new in own if namespace == name]
+        after = tx.state.documents[name].with_values(written, ABSENT, "")
+        layers[name] = Layers(after, {path for namespace, path, _ in gone if namespace == name})
+    return [
+        {"key": f"{name}.{path}", "context": dict(at), "value": thaw(layers[name].values(at)[path])}
+        for name, path, at in gone
+    ]
+
+
+def _preview(found: CommitResult, **more: Any) -> Preview:
     moved = [change for change in found.changes if not same(change.old, change.new)]
     said = [_said(change) for change in moved[:SAID]]
-    more = f", and {len(moved) - SAID} more" if len(moved) > SAID else ""
-    summary = ", ".join(said) + more if moved else NOTHING
-    return Preview(
-        found.revision, summary, [change_json(change) for change in found.changes], kept_json(found)
-    )
+    others = f", and {len(moved) - SAID} more" if len(moved) > SAID else ""
+    summary = ", ".join(said) + others if moved else NOTHING
+    changes = [change_json(change) for change in found.changes]
+    return Preview(found.revision, summary, changes, kept_json(found), more=more)
 
 
 def _said(change: Change) -> str:

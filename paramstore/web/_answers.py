@@ -150,6 +150,13 @@ class History(Answer):
     more: bool
 
 
+class Author(Answer):
+    """Somebody who is named as an author, and how many entries of each kind are theirs."""
+
+    author: str
+    kinds: dict[str, int]
+
+
 class Recorded(Answer):
     """The entry that a difference comes from."""
 
@@ -371,7 +378,7 @@ class Done(Answer):
     """What was done, or with ``dry_run`` would be. ``seen`` stands for all of it: give it back to have exactly that done.
 
     ``keys``: what a freeze holds; ``freezes``: what is frozen (for ``unfreeze``: what it ends); ``baselines``: what an approval
-    approves.
+    approves; ``left``: the values that are read where one is removed.
     """
 
     dry_run: bool
@@ -386,6 +393,7 @@ class Done(Answer):
     keys: list[str] = []
     freezes: list[Freeze] = []
     baselines: list[dict[str, Any]] = []
+    left: list[dict[str, Any]] = []
 
 
 class Error(Answer):

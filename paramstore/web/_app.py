@@ -86,7 +86,8 @@ def _add_page(app: FastAPI) -> None:
 
 def _add_metrics(app: FastAPI, metrics: Metrics, threads: Threads) -> None:
     async def scrape(request: Request) -> Response:
-        body, media_type = await threads.read(partial(metrics.exposition, request.headers.get("accept", "")))
+        work = partial(metrics.exposition, request.headers.get("accept", ""))
+        body, media_type = await threads.read(work, request.scope.get("bears_token", False))
         return Response(body, media_type=media_type)
 
     app.add_api_route("/metrics", scrape, include_in_schema=False)
@@ -104,10 +105,12 @@ def _add_refusals(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _of_framework)
 
 
-async def _malformed(_: Request, error: Exception) -> Response:
+async def _malformed(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     said = [_fault(each) for each in error.errors()[:SHOWN]]
-    return problem(400, "malformed", f"{'; '.join(said)}. Nothing was written.")
+    return problem(
+        400, "malformed", f"{'; '.join(said)}.{' Nothing was written.' if request.method == 'POST' else ''}"
+    )
 
 
 def _fault(found: dict[str, Any]) -> str:

@@ -84,6 +84,11 @@ class Buckets:
         return wait
 
 
+def bears_token(scope: Any, settings: Settings) -> bool:
+    """Tell whether a request comes with the token."""
+    return has_right_token(Headers(scope["headers"]), settings)
+
+
 def address_of(scope: Any) -> str:
     """Return by what a client is counted: its address, or the network of an IPv6 one, which has more than can be counted."""
     text = (scope.get("client") or ("",))[0]
@@ -133,8 +138,8 @@ class Guard:
                 if body is None:
                     return  # it left before it had said all
                 if not isinstance(body, Refusal):
-                    head_only = scope["method"] == "HEAD"
-                    inner = {**scope, "method": "GET"} if head_only else scope
+                    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+                    inner = {**scope, "method": method, "bears_token": bears_token(scope, self.settings)}
                     await self.app(inner, Incoming(body, receive, answer, self.closing), answer.send)
                     if not answer.started:
                         raise RuntimeError("the application did not answer")
@@ -151,11 +156,12 @@ class Guard:
                 await answer.give_up(Refusal(500, "This is a fault of the server; its log says where."))
 
     def _judge(self, scope: Any) -> Refusal | None:
-        """Return why it is not admitted. Who bears the token is counted apart, so that nobody else can keep them out."""
-        client = (address_of(scope), has_right_token(Headers(scope["headers"]), self.settings))
-        if wait := self._reads.wait_s(client):
-            return _too_many("requests", wait)
+        """Return why it is not admitted. Who bears the token is counted apart, so that nobody else can keep them out; and so is what
+        is refused: a page of another site cannot use up what the others may ask."""
         refused = refusal(scope, self.settings)
+        client = (address_of(scope), bears_token(scope, self.settings))
+        if wait := self._reads.wait_s((*client, refused is None)):
+            return _too_many("requests", wait)
         if refused is not None:
             # The right token always passes: nobody can guess 256 bits, but everybody on this machine could use up a limit.
             if refused.wrong_token and (wait := self._wrong.wait_s(client)):
@@ -272,7 +278,11 @@ class Answer:
             raise TookNothingError from None
 
     def _log(self, status: int) -> None:
-        ACCESS.info("%s %s %d", self._scope["method"], self._scope["path"], status)
+        path = self._scope["path"]
+        shown = (
+            path if path.isprintable() else path.encode("unicode_escape").decode()
+        )  # one line, whatever it is
+        ACCESS.info("%s %s %d", self._scope["method"], shown, status)
 
 
 async def _drain(scope: Any, receive: Receive) -> None:

@@ -12,7 +12,7 @@ import time
 from array import array
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -35,6 +35,7 @@ AT_A_TIME = 64  # entries that are read for an answer before it is seen whether 
 
 Numbers = Iterable[int]
 Found = TypeVar("Found")
+Named = TypeVar("Named", str, tuple[str, str])
 
 
 class BuildingError(ParamstoreError):
@@ -84,12 +85,14 @@ class Known:
     def __init__(self, lines: Lines) -> None:
         self.lines = lines
         self.count = 0
+        self.epoch = 0  # one more than of what it replaces, where that turned out to be no beginning of it
         self.revisions = array("q")
         self.numbers: dict[str, int] = {}  # by id
         self.shown = array("I")  # all that are no refusals
         self.touched: dict[str, array[int]] = {}  # by key: who changed it
         self.refused: dict[str, array[int]] = {}  # by key: who was not allowed to
         self.patterns: dict[str, array[int]] = {}  # freezes and the like, by what they are of
+        self.made: dict[tuple[str, str], array[int]] = {}  # by author and kind
         self.sparks: dict[tuple[str, At], Spark] = {}
         self.commits: Counter[tuple[str, str]] = Counter()
         self.refusals: Counter[tuple[str, str]] = Counter()
@@ -113,6 +116,7 @@ class Known:
             self.count = number + 1  # last: who reads meanwhile finds all of it
 
     def _note(self, line: Line, number: int) -> None:
+        _note(self.made, (line.author, line.kind), number)
         if line.kind == "refusal":
             self._refuse(line, number)
         else:
@@ -160,6 +164,16 @@ class Known:
             found += _of(self.refused, key, whole)
         return _once(heapq.merge(*(_down(numbers, below) for numbers in found), reverse=True))
 
+    def of_author(self, author: str | None, kinds: Sequence[str], refused: bool, below: int) -> Iterator[int]:
+        """Yield the numbers below ``below`` of what ``author`` did (``None``: anybody), newest first; of ``kinds``, if any are given,
+        else of all, refusals only if ``refused``."""
+        found = [
+            numbers
+            for (name, kind), numbers in list(self.made.items())
+            if author in (None, name) and (kind in kinds if kinds else refused or kind != "refusal")
+        ]
+        return heapq.merge(*(_down(numbers, below) for numbers in found), reverse=True)
+
     def of_revision(self, revision: int) -> range:
         first = bisect_left(self.revisions, revision, 0, self.count)
         return range(first, bisect_left(self.revisions, revision + 1, first, self.count))
@@ -174,7 +188,6 @@ class Index:
         self._known: Known | None = None
         self._begun: Known | None = None  # what is not whole yet
         self._share = 0.0  # of a journal that is being read, from 0 to 1
-        self.epoch = 0  # one more whenever what was known turned out to be no beginning of what is there
         self._drawn: tuple[tuple[int, int], list[Json]] | None = None
 
     # -- taking in -----------------------------------------------------------------------------------
@@ -229,8 +242,8 @@ class Index:
         before, self._begun = self._known, None
         if before is known:
             return
-        if before is not None and known.lines.ids[: before.count] != before.lines.ids:
-            self.epoch += 1
+        if before is not None:
+            known.epoch = before.epoch + (known.lines.ids[: before.count] != before.lines.ids)
         self._known = known
 
     @property
@@ -244,13 +257,15 @@ class Index:
         return self._known.count if self._known is not None else 0
 
     @property
+    def stands(self) -> tuple[int, tuple[int, str | None, int]]:
+        """In which epoch entries are counted, and ``newest``, of one moment."""
+        known = self._known
+        return (0, (0, None, 0)) if known is None else (known.epoch, _newest(known))
+
+    @property
     def newest(self) -> tuple[int, str | None, int]:
         """How many entries are known, and the id and revision of the newest (``None``, 0 without one)."""
-        known = self._known
-        count = known.count if known is not None else 0
-        if known is None or not count:
-            return 0, None, 0
-        return count, known.lines.ids[count - 1], known.revisions[count - 1]
+        return self.stands[1]
 
     # -- answers -------------------------------------------------------------------------------------
 
@@ -260,8 +275,11 @@ class Index:
         limit: int | None = None,
         before: str | None = None,
         refused: bool = False,
+        author: str | None = None,
+        kinds: Sequence[str] = (),
     ) -> Page:
-        """Return what ``ParamStore.history`` does: the newest ``limit`` entries, of those before the one with id ``before``.
+        """Return what ``ParamStore.history`` does: the newest ``limit`` entries, of those before the one with id ``before``;
+        with ``author`` or ``kinds`` only those. A kind that is named needs no ``refused``.
 
         Raises ``UnknownRevisionError`` for an id that is not in the journal, ``BuildingError`` and ``JournalError``.
         """
@@ -269,7 +287,10 @@ class Index:
 
         def find(known: Known) -> list[Json]:
             below = known.count if before is None else _place(known, before)
-            numbers = known.newest_first(key, refused, below)
+            numbers = known.newest_first(key, refused or "refusal" in kinds, below)
+            if author is not None or kinds:
+                theirs = known.of_author(author, kinds, refused, below)
+                numbers = theirs if key is None else _in_both(numbers, theirs)
             return list(islice(_entries(known, numbers, key), most))
 
         found = self._answer(find)
@@ -290,8 +311,8 @@ class Index:
     def following(self, epoch: int, number: int, most: int) -> list[Json] | None:
         """Return up to ``most`` entries from ``number`` on, refusals included, of what was known in ``epoch``; ``None`` where that is
         no longer what is there. Takes in nothing new."""
-        known = self._known  # before the epoch: it changes after it
-        if known is None or self.epoch != epoch:
+        known = self._known
+        if known is None or known.epoch != epoch:
             return None
         try:
             return list(_entries(known, range(number, min(number + most, known.count)), None))
@@ -310,7 +331,7 @@ class Index:
         known = self._known
         assert known is not None
         with self._turn:  # points are added to what is read here
-            stamp = self.epoch, known.count
+            stamp = known.epoch, known.count
             if self._drawn is None or self._drawn[0] != stamp:
                 self._drawn = (
                     stamp,
@@ -326,6 +347,16 @@ class Index:
                     ],
                 )
             return self._drawn[1]
+
+    def authors(self) -> list[Json]:
+        """Return everybody who is named as an author, by name: ``author``, and ``kinds``, how many entries of each."""
+        self.sync()
+        known = self._known
+        assert known is not None
+        found: dict[str, dict[str, int]] = {}
+        for (author, kind), numbers in sorted(known.made.copy().items()):
+            found.setdefault(author, {})[kind] = len(numbers)
+        return [{"author": author, "kinds": kinds} for author, kinds in found.items()]
 
     def counts(self) -> Counts:
         """Return what metrics count, as far as the journal has been taken in; nothing before."""
@@ -356,6 +387,11 @@ def _entries(known: Known, numbers: Numbers, key: str | None) -> Iterator[Json]:
                 yield entry_json(made)
 
 
+def _newest(known: Known) -> tuple[int, str | None, int]:
+    count = known.count
+    return (count, known.lines.ids[count - 1], known.revisions[count - 1]) if count else (0, None, 0)
+
+
 def _place(known: Known, entry_id: str) -> int:
     try:
         return known.numbers[entry_id]
@@ -363,7 +399,7 @@ def _place(known: Known, entry_id: str) -> int:
         raise UnknownRevisionError(f"There is no entry {entry_id!r} in the journal.") from None
 
 
-def _note(places: dict[str, array[int]], key: str, number: int) -> None:
+def _note(places: dict[Named, array[int]], key: Named, number: int) -> None:
     numbers = places.get(key)
     if numbers is None:
         places[key] = array("I", (number,))
@@ -379,6 +415,15 @@ def _of(places: Mapping[str, array[int]], key: str, whole: bool) -> list[array[i
 
 def _down(numbers: array[int], below: int) -> Iterator[int]:
     return (numbers[place] for place in range(bisect_left(numbers, below) - 1, -1, -1))
+
+
+def _in_both(one: Iterator[int], other: Iterator[int]) -> Iterator[int]:
+    """Yield what both have, of numbers that only fall."""
+    a, b = next(one, -1), next(other, -1)
+    while a >= 0 and b >= 0:
+        if a == b:
+            yield a
+        a, b = (next(one, -1) if a >= b else a), (next(other, -1) if b >= a else b)
 
 
 def _once(numbers: Iterable[int]) -> Iterator[int]:

@@ -54,7 +54,7 @@ class Metrics:
     def _standing(self) -> bytes:
         """Return what stays as it is until something is committed, or edited by hand."""
         with self._lock:
-            snapshot, known = self._store.newest()[1], (self._index.epoch, *self._index.newest)
+            snapshot, known = self._store.newest()[1], self._index.stands
             if self._kept is None or self._kept[0] is not snapshot or self._kept[1] != known:
                 registry = CollectorRegistry(auto_describe=False)
                 registry.register(_Standing(snapshot, self._index.counts()))

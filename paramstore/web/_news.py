@@ -148,7 +148,7 @@ class News:
         """Put what is new into the log; tell whether there was anything."""
         snapshot, here, now = self._store.newest()[1], self._here, time.monotonic()
         state, index = snapshot.state, self.index
-        known = here is not None and (here.epoch, here.told) == (index.epoch, index.count)
+        known = here is not None and (here.epoch, here.told) == (index.stands[0], index.count)
         soon = (state is not self._state or not known or index.waits) and "journal" not in self._problems
         if not soon and now - self._looked_at < LOOK_S:
             return self._say_health(now)
@@ -170,7 +170,7 @@ class News:
 
     def _advance(self, snapshot: Snapshot) -> None:
         """Put what came since into the log."""
-        here, epoch, (count, newest, revision) = self._here, self.index.epoch, self.index.newest
+        here, (epoch, (count, newest, revision)) = self._here, self.index.stands
         replaced = here is not None and (here.epoch != epoch or not 0 <= count - here.told <= MOST_EVENTS)
         if replaced:
             self.log.add(RELOAD)

@@ -27,6 +27,7 @@ from paramstore.errors import (
     WriteError,
 )
 from paramstore.web._index import BuildingError
+from paramstore.web._threads import BusyError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_S = 1
@@ -44,6 +45,7 @@ TABLE: tuple[tuple[type[Exception], int, str], ...] = (
     (UnreachableError, 503, "unreachable"),
     (WriteError, 503, "not_written"),
     (BuildingError, 503, "building"),
+    (BusyError, 503, "busy"),
     (ParamstoreError, 503, "store"),
     (RecursionError, 400, "malformed"),
     (OSError, 503, "system"),
@@ -70,7 +72,7 @@ def problem(
     try:
         title = HTTPStatus(status).phrase
     except ValueError:
-        title = "RefusedError"
+        title = "Refused"
     body = {"title": title, "status": status, "detail": detail, "kind": kind, **more}
     return Response(dumps(body), status, dict(headers or {}), MEDIA_TYPE)
 
@@ -85,7 +87,8 @@ def problem_of(error: Exception) -> Response:
         more["violations"] = violations_json(error.broken)
     if isinstance(error, UnknownParamError) and error.nearest:
         more["nearest"] = list(error.nearest)
-    headers = {"Retry-After": str(RETRY_S)} if isinstance(error, LockTimeoutError | BuildingError) else {}
+    soon = isinstance(error, LockTimeoutError | BuildingError | BusyError)
+    headers = {"Retry-After": str(RETRY_S)} if soon else {}
     return problem(status, kind, _sentence(error), headers, **more)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from paramstore._model import Kind
 from paramstore.web._answers import Context, Number, plain
 
 
@@ -126,6 +127,16 @@ class Query(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, asked: Any) -> Any:
+        known = list(cls.model_fields)
+        unknown = [name for name in asked if name not in known] if isinstance(asked, dict) else []
+        if unknown:
+            hint = f"; a dimension is written at={unknown[0]}=VALUE" if "at" in known else ""
+            raise ValueError(f"{unknown[0]} cannot be asked here, only {', '.join(known)}{hint}")
+        return asked
+
 
 class AtQuery(Query):
     """A context."""
@@ -160,6 +171,14 @@ class HistoryQuery(PastQuery, PatternQuery):
     """Which entries of all."""
 
     limit: int = Field(100, ge=1, le=10_000)
+    author: str | None = Field(
+        None, max_length=500, description="Only what is in this name.", examples=["ann"]
+    )
+    kind: list[Kind] = Field(
+        [],
+        max_length=20,
+        description="Only entries of this kind; may be repeated. `refusal` needs no `refused`.",
+    )
 
 
 Moment = Annotated[
@@ -187,6 +206,12 @@ class ContextsQuery(Query):
 
     a: At = []
     b: At = []
+
+
+class ScorecardQuery(Query):
+    """Which changes."""
+
+    revision: int | None = Field(None, ge=0, le=2**62, description="Only the change that made this revision.")
 
 
 class AfterQuery(Query):

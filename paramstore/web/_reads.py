@@ -29,7 +29,6 @@ from paramstore.web._problems import RefusedError, dumps
 
 if TYPE_CHECKING:
     from paramstore._model import Change
-    from paramstore._state import State
     from paramstore._store import ParamStore
     from paramstore.web._admission import Settings
     from paramstore.web._background import Background
@@ -88,7 +87,9 @@ class Reads:
         self._index = index
         self._background = background
         self._kept = Kept()
-        self._unrecorded: tuple[tuple[State, tuple[int, str | None, int]], tuple[Change, ...]] | None = None
+        self._unrecorded: tuple[tuple[Snapshot, tuple[int, str | None, int]], tuple[Change, ...]] | None = (
+            None
+        )
 
     # -- values -----------------------------------------------------------------------------------
 
@@ -120,7 +121,11 @@ class Reads:
             body = dumps([listed_json(line) for line in listing(store, keys)])
             return Answer(body, _tag_of(body))
 
-        basis = snapshot, snapshot.state, self._newest(), tuple(frozen)
+        basis = (
+            snapshot,
+            self._newest(),
+            tuple(frozen),
+        )  # the state is another object after each look at the files
         return self._kept.get(("parameters", pattern or ""), basis, make)
 
     def sparklines(self) -> Answer:
@@ -157,19 +162,38 @@ class Reads:
         known_key(key, self._store.snapshot().values)
         return self._history(key, limit, before, refused)
 
-    def history(self, pattern: str | None, limit: int, before: str | None, refused: bool) -> Answer:
+    def history(
+        self,
+        pattern: str | None,
+        limit: int,
+        before: str | None,
+        refused: bool,
+        author: str | None = None,
+        kinds: Sequence[str] = (),
+    ) -> Answer:
         chosen = known_pattern(pattern, self._store.keys()) if pattern else None
-        return self._history(chosen, limit, before, refused)
+        return self._history(chosen, limit, before, refused, author, kinds)
 
-    def _history(self, pattern: str | None, limit: int, before: str | None, refused: bool) -> Answer:
-        entries, more = self._index.history(pattern, limit, before, refused)
+    def _history(
+        self,
+        pattern: str | None,
+        limit: int,
+        before: str | None,
+        refused: bool,
+        author: str | None = None,
+        kinds: Sequence[str] = (),
+    ) -> Answer:
+        entries, more = self._index.history(pattern, limit, before, refused, author, kinds)
         pending = [c for c in self._pending() if pattern is None or fnmatchcase(c.key, pattern)]
         body = {"entries": entries, "pending": [change_json(change) for change in pending], "more": more}
         return Answer(dumps(body))
 
+    def authors(self) -> Answer:
+        return Answer(dumps(self._index.authors()))
+
     def _pending(self) -> tuple[Change, ...]:
         """Return edits by hand that no entry records; found anew only when the files or the journal say something else."""
-        basis = self._store.newest(files=True)[1].state, self._newest()
+        basis = self._store.newest(files=True)[1], self._newest()
         known = self._unrecorded
         if known is None or known[0][0] is not basis[0] or known[0][1] != basis[1]:
             self._unrecorded = known = basis, self._store.pending()
@@ -232,10 +256,15 @@ class Reads:
     def doctor(self) -> Answer:
         return _aside(self._background.doctor())
 
-    def scorecard(self) -> Answer:
+    def scorecard(self, revision: int | None = None) -> Answer:
+        """Return what came of each change, or of that of one revision alone."""
         if not self._settings.outcomes:
             raise RefusedError(404, "no_outcomes", NO_OUTCOMES)
-        return _aside(self._background.scorecard())
+        card, age_s = self._background.scorecard()
+        if revision is not None and card is not None and "changes" in card:
+            card = {**card, "changes": [one for one in card["changes"] if one["revision"] == revision]}
+            card["revisions"] = [one for one in card["revisions"] if one["revision"] == revision]
+        return _aside((card, age_s))
 
     def health(self) -> Answer:
         store, settings = self._store, self._settings

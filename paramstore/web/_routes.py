@@ -32,8 +32,9 @@ def read_routes(reads: Reads, news: News, threads: Threads, private: bool) -> AP
     """Return every route that only reads."""
     router = APIRouter(prefix="/api/v1")
 
-    async def answer(request: Request, work: Callable[[], Answer]) -> Response:
-        return _respond(request, await threads.read(work), private)
+    async def answer(request: Request, work: Callable[[], Answer], long: bool = False) -> Response:
+        found = await threads.read(work, request.scope.get("bears_token", False), long)
+        return _respond(request, found, private)
 
     _value_routes(router, reads, answer)
     _past_routes(router, reads, answer)
@@ -49,7 +50,8 @@ def read_routes(reads: Reads, news: News, threads: Threads, private: bool) -> AP
     return router
 
 
-Answering = Callable[[Request, Callable[[], Answer]], Awaitable[Response]]
+MANY = 1_000  # entries, from which on a history takes long
+Answering = Callable[..., Awaitable[Response]]
 
 
 def _value_routes(router: APIRouter, reads: Reads, answer: Answering) -> None:
@@ -86,12 +88,16 @@ def _past_routes(router: APIRouter, reads: Reads, answer: Answering) -> None:
         request: Request, key: Key, query: Annotated[asked.KeyHistoryQuery, Query()]
     ) -> Response:
         work = partial(reads.key_history, key, query.limit, query.before, query.refused)
-        return await answer(request, work)
+        return await answer(request, work, query.limit > MANY)
 
     @router.get("/history", **_shown(types.History, "What happened"))
     async def history(request: Request, query: Annotated[asked.HistoryQuery, Query()]) -> Response:
-        work = partial(reads.history, query.pattern, query.limit, query.before, query.refused)
-        return await answer(request, work)
+        which = query.pattern, query.limit, query.before, query.refused, query.author, query.kind
+        return await answer(request, partial(reads.history, *which), query.limit > MANY)
+
+    @router.get("/authors", **_shown(list[types.Author], "Who did how much, by kinds of entries"))
+    async def authors(request: Request) -> Response:
+        return await answer(request, reads.authors)
 
     @router.get(
         "/revisions/{number}", **_shown(types.Revision, "One revision: who, why, and what it changed")
@@ -103,7 +109,7 @@ def _past_routes(router: APIRouter, reads: Reads, answer: Answering) -> None:
 
     @router.get("/diff", **_shown(types.Comparison, "What differs between two revisions or times"))
     async def diff(request: Request, query: Annotated[asked.DiffQuery, Query()]) -> Response:
-        return await answer(request, partial(reads.diff, query.a, query.b))
+        return await answer(request, partial(reads.diff, query.a, query.b), long=True)
 
 
 def _state_routes(router: APIRouter, reads: Reads, answer: Answering) -> None:
@@ -112,8 +118,8 @@ def _state_routes(router: APIRouter, reads: Reads, answer: Answering) -> None:
         return await answer(request, reads.doctor)
 
     @router.get("/scorecard", **_shown(types.Scorecard, "What came of each change", aside=True))
-    async def scorecard(request: Request) -> Response:
-        return await answer(request, reads.scorecard)
+    async def scorecard(request: Request, query: Annotated[asked.ScorecardQuery, Query()]) -> Response:
+        return await answer(request, partial(reads.scorecard, query.revision))
 
     @router.get("/freezes", **_shown(list[types.Freeze], "What is frozen now"))
     async def freezes(request: Request) -> Response:

@@ -52,7 +52,9 @@ def is_loopback(host: str) -> bool:
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens at ``host``; port 0 picks one. Raises ``ListenError``, which says what to do."""
     family, kind, protocol, _, place = _addresses(host, port)[0]
-    made = socket.socket(family, kind, protocol)  # named: or small answers would wait for those before them to be acknowledged
+    made = socket.socket(
+        family, kind, protocol
+    )  # named: or small answers would wait for those before them to be acknowledged
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(place)

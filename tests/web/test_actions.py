@@ -118,6 +118,24 @@ def test_what_others_did_elsewhere_is_no_conflict(page: Page, store: ParamStore)
     assert (store.get("risk.size"), store.get("risk.stop")) == (1.2, 3.0)
 
 
+def test_what_a_removal_leaves_is_shown_and_a_conflict_once_it_moves(page: Page, store: ParamStore) -> None:
+    btc = {"key": "risk.size", "context": {"symbol": "BTC"}}
+    body = {**PERSON, "changes": [{**btc, "remove": True}], "force": True}
+    shown = page.post("set", {**body, "dry_run": True})
+    assert shown["left"] == [{**btc, "value": 1.0}]
+    write(store, size=1.5)
+    said = page.post("set", {**body, "seen": shown["seen"]}, 409)
+    assert (said["kind"], said["preview"]["left"]) == ("changed", [{**btc, "value": 1.5}])
+    assert store.get("risk.size", symbol="BTC") == 0.5
+    page.post("set", {**body, "seen": said["preview"]["seen"]})
+    assert store.get("risk.size", symbol="BTC") == 1.5
+    both = [{**btc, "value": 1.6}, {**btc, "context": {"symbol": "BTC", "level": 3}, "value": 1.7}]
+    page.act("set", {**PERSON, "changes": both, "force": True})
+    gone = {**btc, "context": {"symbol": "BTC", "level": 3}, "remove": True}
+    fine = {**PERSON, "changes": [gone, {"key": "risk.size", "value": 1.4}], "dry_run": True, "force": True}
+    assert page.post("set", fine)["left"][0]["value"] == 1.6
+
+
 def test_an_edit_by_hand_of_what_was_shown_is_a_conflict(page: Page, store: ParamStore, root: Path) -> None:
     seen = page.post("set", {**SET, "dry_run": True})["seen"]
     file = root / "params/risk.yaml"

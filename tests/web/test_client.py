@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -216,6 +216,56 @@ ODD: list[tuple[str, Answering]] = [
 def test_what_is_no_answer_is_an_error(name: str, answer: Answering) -> None:
     with other_server(answer) as (address, _), pytest.raises(ServerError):
         Client(address, timeout_s=0.5).get("a.b")
+
+
+DRIPS: list[tuple[str, list[bytes], bytes]] = [
+    ("status", [], b"H"),
+    ("head", [b"HTTP/1.1 200 OK\r\n"], b"X-More: 1\r\n"),
+    ("continue", [], b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ("body", [b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 999\r\n\r\n"], b" "),
+    ("chunk", [b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"], b"1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("begin", "drip"), [each[1:] for each in DRIPS], ids=[each[0] for each in DRIPS])
+def test_an_answer_in_drops_is_not_waited_for(begin: list[bytes], drip: bytes) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = True
+        with suppress(OSError):
+            for piece in [*begin, *[drip] * 50]:
+                handler.wfile.write(piece)
+                handler.wfile.flush()
+                time.sleep(0.1)
+
+    with other_server(answer) as (address, _):
+        started = time.monotonic()
+        with pytest.raises(ServerError, match="did not answer"):
+            Client(address, timeout_s=0.5).get("a.b")
+        assert time.monotonic() - started < 1.5
+
+
+def test_threads_do_not_wait_for_each_other_in_turn() -> None:
+    """A server that is silent costs each of many threads its own patience, and not that of all before it."""
+    silent = threading.Event()
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.2)
+        if silent.is_set():
+            time.sleep(2)
+        with suppress(OSError):
+            answers(200, GOOD)(handler)
+
+    with other_server(answer) as (address, asked), ThreadPoolExecutor(8) as pool:
+        strict, lenient = Client(address, timeout_s=1), Client(address, timeout_s=1, max_age_s=60)
+        assert list(pool.map(strict.get, ["a.b"] * 8)) == [1] * 8
+        assert len(asked) <= 3  # what was asked for after a read began is new enough for it
+        assert lenient.get("a.b") == 1
+        silent.set()
+        started = time.monotonic()
+        assert list(pool.map(lenient.get, ["a.b"] * 8)) == [1] * 8
+        for failed in [pool.submit(strict.get, "a.b") for _ in range(8)]:
+            assert isinstance(failed.exception(), ServerError)
+        assert time.monotonic() - started < 4
 
 
 def test_a_redirect_is_not_followed_and_the_token_goes_nowhere_else() -> None:

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_a_journal_of_files_is_known_as_its_history_says(
         if dice.random() < 0.4:
             index.sync()
     is_history(index, writer, dice)
-    assert index.epoch == 0  # nothing of it was ever read anew
+    assert index.stands[0] == 0  # nothing of it was ever read anew
     is_history(Index(reader), writer)
     kinds = {entry.kind for entry in writer.history(refused=True)}
     assert sum(entry.kind == "external" for entry in writer.history()) > 1
@@ -209,7 +210,7 @@ def test_a_commit_that_was_taken_back_is_never_known(root: Path, opened: Callabl
     with other.transaction(author="learner", reason="two") as tx:  # takes back what it finds cut off
         tx["ns.a"] = 1.6
     assert [entry["reason"] for entry in index.history(None, 2).entries] == ["one", "two"]
-    assert index.epoch == 0
+    assert index.stands[0] == 0
     is_history(index, writer)
 
 
@@ -237,7 +238,7 @@ def test_an_entry_that_is_taken_back_after_it_was_known_is_forgotten(
     )
     backend.journal.append(encode(abort)[1], end, end.revision)
     assert index.history().entries == known[:-1]
-    assert index.epoch == 1
+    assert index.stands[0] == 1
     is_history(index, writer)
 
 
@@ -258,13 +259,13 @@ def test_another_journal_in_its_place_is_taken_in_anew(
     assert len(theirs) == 4
     repo.git("checkout", "--quiet", "main")
     assert index.history("win_rate.floor").entries == theirs[:1]
-    assert index.epoch == 1
+    assert index.stands[0] == 1
     repo.params().freeze("win_rate.*", author="person", reason="a test", until=3600.0)
     with suppress(ParamstoreError), repo.params().transaction(author="learner", reason="refused") as tx:
         tx["win_rate.low"] = 0.46
     repo.set({"conviction_gate.min_trades": 33})
     index.sync()
-    assert index.epoch == 1
+    assert index.stands[0] == 1
     repo.git("add", "--all")
     repo.commit_all("ours")
     before = [entry["id"] for entry in index.history(refused=True).entries]
@@ -276,10 +277,10 @@ def test_another_journal_in_its_place_is_taken_in_anew(
             assert index.history(key, refused=refused).entries == said
     after = [entry.id for entry in store.history(refused=True)]
     epoch = 1 if after[: len(before)] == before else 2
-    assert index.epoch == epoch
+    assert index.stands[0] == epoch
     repo.set({"win_rate.floor": 0.44})
     assert index.history("win_rate.floor", 1).entries[0]["revision"] == repo.params().revision
-    assert index.epoch == epoch
+    assert index.stands[0] == epoch
 
 
 def test_the_same_journal_in_other_files_is_no_other(root: Path, opened: Callable[..., ParamStore]) -> None:
@@ -293,7 +294,7 @@ def test_the_same_journal_in_other_files_is_no_other(root: Path, opened: Callabl
     shutil.rmtree(folder)
     (root / "copy").rename(folder)
     assert index.history() == before
-    assert index.epoch == 0
+    assert index.stands[0] == 0
 
 
 def test_a_line_that_is_no_longer_where_it_was_is_found_again(
@@ -351,9 +352,9 @@ def test_another_journal_in_the_same_file_is_noticed(root: Path, opened: Callabl
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], lines[3], lines[2], lines[1], lines[2]]))
     index.sync()
-    assert index.epoch == 1  # though nothing of it was read again yet
+    assert index.stands[0] == 1  # though nothing of it was read again yet
     assert index.history().entries == [entry_json(e) for e in writer.history()]
-    assert index.epoch == 1
+    assert index.stands[0] == 1
 
 
 def test_a_line_that_git_put_into_an_older_segment_is_noticed(
@@ -452,6 +453,38 @@ def test_sparklines_are_the_newest_points_of_what_changed(
     assert moved["times"] == [1_000_000.0 + 60.0 * (turn + 1) for turn in range(5, POINTS + 5)]
     assert found["ns.b", '{"symbol": "BTC"}']["values"] == [2.5, None]
     assert found["ns.word", "{}"]["values"] == ["x", "y"]
+
+
+def test_what_one_author_did_is_found_in_the_whole_journal(
+    root: Path, opened: Callable[..., ParamStore]
+) -> None:
+    dice, clock = random.Random(7), ManualClock()
+    store = opened(root, clock)
+    for _ in range(80):
+        step(store, clock, dice)
+    index, everything = Index(store), store.history(refused=True)
+    authors, kinds = {entry.author for entry in everything}, sorted({entry.kind for entry in everything})
+    assert len(authors) > 1
+    assert len(kinds) > 3
+    assert index.authors() == [
+        {
+            "author": name,
+            "kinds": dict(sorted(Counter(e.kind for e in everything if e.author == name).items())),
+        }
+        for name in sorted(authors)
+    ]
+    for author in (None, *authors, "nobody"):
+        for chosen in ((), *((kind,) for kind in kinds), ("commit", "refusal")):
+            for key in (None, "ns.a", "ns.*"):
+                for refused in (False, True):
+                    said = [
+                        entry_json(entry)
+                        for entry in store.history(key, refused=refused or "refusal" in chosen)
+                        if author in (None, entry.author) and (entry.kind in chosen if chosen else True)
+                    ]
+                    assert index.history(key, None, None, refused, author, chosen).entries == said
+                    found = index.history(key, 2, None, refused, author, chosen)
+                    assert found == (said[-2:], len(said) > 2)
 
 
 def test_a_sparkline_begins_with_what_stood_before() -> None:

@@ -98,7 +98,7 @@ def test_every_route_says_how_it_refuses_and_who_may_ask(description: dict[str, 
                 if status not in ("200", "202", "304"):
                     schema = response["content"]["application/problem+json"]["schema"]
                     assert schema == {"$ref": "#/components/schemas/Error"}
-    assert count == 20
+    assert count == 21
     assert description["components"]["securitySchemes"] == {"bearer": {"type": "http", "scheme": "bearer"}}
     assert description["openapi"].startswith("3.1")
     text = json.dumps(description)
@@ -155,4 +155,4 @@ def test_schemathesis_finds_no_answer_outside_the_description(root: Path, tmp_pa
             process.terminate()
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr
     assert int(re.search(r"(\d+) generated, \1 passed", done.stdout)[1]) > 300  # type: ignore[index]
-    assert "19 selected / 20 total" in done.stdout
+    assert "20 selected / 21 total" in done.stdout

@@ -19,6 +19,7 @@ from paramstore._as_json import comparison_json, entry_json
 from paramstore._sides import Sides
 
 FUNDING, HURST = "signal_weights.funding", "signal_weights.hurst"
+EDGE, FEE = "conviction_gate.min_edge", "conviction_gate.fee_rate"
 HOSTILE = '</script><script>alert(1)</script><!-- "\u2028 \\u003c &amp;'
 BLOCK = re.compile(r"<(script|style)([^>]*)>(.*?)</\1>", re.DOTALL)
 
@@ -105,6 +106,35 @@ def test_a_pattern_limits_it(root: Path, store: ParamStore) -> None:
     assert {row["key"].partition(".")[0] for row in held["doctor"]["parameters"]} == {"signal_weights"}
     assert not any("conviction_gate" in name for name in held)
     assert HOSTILE not in json.dumps(held["history"])
+
+
+def keys_in(data: Any) -> set[str]:
+    """Return every key that anything in an answer is about."""
+    if isinstance(data, list):
+        return {key for item in data for key in keys_in(item)}
+    if not isinstance(data, dict):
+        return set()
+    own = {data["key"]} if isinstance(data.get("key"), str) else set()
+    return own | set(data.get("owns", ())) | {key for item in data.values() for key in keys_in(item)}
+
+
+def test_a_pattern_keeps_what_the_same_commits_did_to_others_out_of_it(root: Path, store: ParamStore) -> None:
+    with store.transaction(author="ben", reason="both") as tx:
+        tx[EDGE] *= 1.01
+        tx[FEE] *= 1.01
+    with pytest.raises(ValueError), store.transaction(author="ben", reason="too much") as tx:
+        tx[EDGE] = 99.0
+        tx[FEE] = 99.0
+    store.approve("*", author="ben", reason="reviewed")
+    store.freeze("signal_weights.*", author="ben", reason="of no concern")
+    whole, held = answers(written(root)), answers(written(root, EDGE))
+    for name, data in held.items():
+        assert keys_in(data) <= {EDGE}, name
+    assert "of no concern" not in json.dumps(held) and "of no concern" in json.dumps(whole)
+    last = f"revisions/{store.revision}"
+    assert [c["key"] for c in held[last]["comparison"]["changes"]] == [EDGE]
+    assert [entry["kind"] for entry in held[last]["entries"]] == ["commit", "refusal", "approve"]
+    assert FEE in keys_in(whole[last])
 
 
 def test_entries_limit_it(root: Path, store: ParamStore) -> None:
