@@ -40,6 +40,8 @@ def test_values_are_set_in_any_context_removed_and_forced(shop: Shop, ann: Perso
     tab.await_trouble(NO_TOKEN)
     ann.press(ann.button("Show what it would do"))
     expect(tab.dialog.get_by_role("alert")).to_contain_text("Nothing was written")
+    expect(tab.dialog.get_by_role("alert")).to_contain_text("not the right one")
+    expect(tab.dialog).to_contain_text(".paramstore/web-token")
     ann.write(ann.field("Token"), shop.token)
     preview = ann.preview()
     expect(preview.locator("tbody :is(th, td)")).to_have_text([STOP, "2.0", "3.0"])
@@ -120,6 +122,25 @@ def test_each_broken_rule_is_shown_and_only_limits_of_learners_can_be_passed(sho
     assert "past max_step" in tab.text()
 
 
+def test_a_sum_that_stands_against_it_lets_the_others_be_moved_with_it(shop: Shop, ann: Person) -> None:
+    store, tab = shop.store, ann.tab
+    tab.go(parameter("weights.a"))
+    ann.open("Set…")
+    ann.write(ann.field("New value"), "0.75")
+    ann.sign("more of it", shop.token)
+    preview = ann.preview()
+    expect(preview).to_contain_text("Next: move the others with it")
+    assert "{" not in preview.inner_text(), "a rule has no row of its own"
+    expect(tab.dialog.get_by_label("I decide as a person")).to_have_count(0)  # it would not help
+    ann.press(preview.get_by_role("button", name="Add the 1 other of this group to the form"))
+    expect(ann.field("Parameter", 1)).to_have_value("weights.b")
+    expect(ann.field("New value", 1)).to_have_value("0.5")
+    ann.write(ann.field("New value", 1), "0.25")
+    ann.preview()
+    ann.confirm("Set", "Written.")
+    assert (store.get("weights.a"), store.get("weights.b")) == (0.75, 0.25)
+
+
 def test_a_rollback_and_an_approval_are_shown_first(shop: Shop, ann: Person) -> None:
     store, tab = shop.store, ann.tab
     for value in (1.25, 1.5, 1.75):
@@ -133,6 +154,12 @@ def test_a_rollback_and_an_approval_are_shown_first(shop: Shop, ann: Person) -> 
     ann.confirm("Roll back", "Rolled back.")
     assert store.get(SIZE) == 1.25
     assert store.history()[-1].kind == "rollback"
+    tab.go("#/revision/2")
+    ann.open("Roll back to before this…")  # what this author did since, of the one parameter, and no more
+    reach = "Takes back everything that learner changed after revision 1, of risk.size."
+    expect(tab.dialog.locator("p[role=status]").first).to_have_text(reach)
+    ann.press(ann.button("Cancel"))
+    tab.go(parameter(SIZE))
     ann.open("Approve as baseline…")
     ann.sign("reviewed")
     expect(ann.preview()).to_contain_text("1.25")

@@ -42,8 +42,13 @@ def test_pages_rows_and_search_are_reached_by_keys(month: Shop, tab_of: Callable
     assert page.get_by_role("searchbox").input_value() == "fundinggh"
     press("Escape")
     assert page.evaluate("document.activeElement === document.body")
+    page.get_by_label("learnable").focus()  # a box to tick takes no letters
+    press("/")
+    assert page.evaluate("document.activeElement.type") == "search"
+    press("Escape")
     press("?")
     expect(tab.dialog).to_be_visible()
+    expect(tab.dialog).to_contain_text("the value that a person last stood for")
     press("j")
     press("Escape")
     expect(tab.dialog).to_have_count(0)

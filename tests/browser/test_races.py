@@ -214,7 +214,14 @@ def test_a_removed_override_is_a_gap_of_its_sparkline_live_and_anew(
 
 # --- odd contexts ---------------------------------------------------------------------------------------
 
-ODD = ({"level": 9007199254740993}, {"share": 1.0}, {"share": 1e-07}, {"on": True}, {"symbol": ""}, {"symbol": " B "})
+ODD = (
+    {"level": 9007199254740993},
+    {"share": 1.0},
+    {"share": 1e-07},
+    {"on": True},
+    {"symbol": ""},
+    {"symbol": " B "},
+)
 
 
 def test_odd_contexts_lead_to_themselves_in_page_dialog_and_report(

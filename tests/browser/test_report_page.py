@@ -45,4 +45,7 @@ def test_the_report_shows_what_the_page_shows(
     expect(page.get_by_role("heading", level=1)).to_have_text("History")
     kept.go("#/compare?a=1&b=2")
     expect(kept.main).to_contain_text("This report does not hold that")
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)  # it would find no more
+    links = page.get_by_role("navigation").get_by_role("link").all_inner_texts()
+    assert links == ["Overview", "Learners", "Scorecard", "History"]
     assert {url.partition("#")[0] for url in kept.requests if not url.startswith("data:")} == {file.as_uri()}

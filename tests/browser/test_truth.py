@@ -21,7 +21,7 @@ CELLS = """rows => rows.map((row) => Object.fromEntries([...row.children].map((c
   [cell.className.split(' ')[0], cell.textContent.replace(/\\s+/g, ' ').trim()])
   .concat([['place', row.querySelector('a').title], ['frozen', Boolean(row.querySelector('.chip.held'))],
     ['value', row.querySelector('.value').textContent],
-    ['notes', [...row.querySelectorAll('.c-notes .chip')].map((chip) => chip.title)]])))"""
+    ['notes', [...row.querySelectorAll('.c-notes .chip')].map((chip) => chip.title.split('\\n(')[0])]])))"""
 TABLE = """table => [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.textContent.replace(/\\s+/g, ' ').trim()))"""
 
 
@@ -71,13 +71,14 @@ def test_the_overview_shows_every_value_with_its_bounds_authors_and_notes(month:
     expect(page.locator(".c-notes .chip").first).to_be_attached()  # the doctor has answered
     store = month.store
     report = examined(store, store.history(refused=True))
-    notes = {(p.key, tuple(p.context.items())): [n.text for n in p.notes] for p in report.parameters}
+    notes = {(p.key, tuple(p.context.items())): list(p.notes) for p in report.parameters}
     expected = []
     for line in listing(store, set(store.keys())):
         place = (line.spec.key, tuple(line.context.items()))
         expected.append({
             "place": place_text(line.spec.key, line.context),
-            "value": shown(line.value), "c-unit": line.spec.unit, "frozen": line.frozen, "notes": notes[place],
+            "value": shown(line.value), "c-unit": line.spec.unit, "frozen": line.frozen,
+            "notes": [n.text for n in notes[place] if not (line.frozen and n.rule == "frozen")],  # said once
             "c-by": line.last.author if line.last else "", "c-default": shown(line.spec.default),
             "changed": line.changed and not line.context,
         })  # fmt: skip
@@ -112,6 +113,37 @@ def test_search_filters_and_order_answer_as_asked_and_stay_in_the_address(month:
     expect(page.locator("tr.row")).to_have_count(len(changed))  # the address said it
 
 
+def test_what_never_changed_is_told_quietly_and_no_finding(month: Shop, tab: Tab) -> None:
+    page = tab.go("#/")
+    expect(page.locator(".c-notes .chip").first).to_be_attached()
+    report = examined(month.store, month.store.history(refused=True))
+    alarming = [
+        p
+        for p in report.parameters
+        if any(n.level == "finding" and n.rule != "never_changed" for n in p.notes)
+    ]
+    never = [p for p in report.parameters if any(n.rule == "never_changed" for n in p.notes)]
+    assert any(n.level == "finding" for p in never for n in p.notes), "else nothing is tested"
+    page.get_by_label("has a finding").check()
+    expect(page.locator("tr.row")).to_have_count(len(alarming))
+    tab.go("#/?never=1")
+    expect(page.locator(".counts")).to_contain_text(f"{len(never)} rows")
+    chip = page.locator(".c-notes .chip", has_text="never changed").first
+    expect(chip).to_have_class("chip quiet")
+    tab.go("#/?frozen=1")
+    expect(tab.main).to_contain_text("Nothing is frozen." if not month.store.freezes() else "frozen")
+
+
+def test_a_mark_at_the_edge_of_a_plot_is_whole(month: Shop, tab: Tab) -> None:
+    page = tab.go(parameter(FUNDING))
+    page.locator(".plot-stage").first.focus()
+    page.keyboard.press("Home")
+    box = page.locator(".plot-spot").first.bounding_box()
+    over = page.locator(".u-over").first.bounding_box()
+    assert box and over
+    assert over["x"] + 5 <= box["x"] + box["width"] / 2 <= over["x"] + over["width"] / 2
+
+
 # --- one of them ------------------------------------------------------------------------------------
 
 
@@ -124,7 +156,7 @@ def entry_cells(entry: Entry, key: str) -> Iterable[str]:
     for change in entry.changes:
         if change.key == key:
             yield change_text(change)
-            if change.bound_by:
+            if change.bound_by and change.bound_by != "decimals":
                 yield f"asked for {brief(change.requested)}, bound by {change.bound_by}"
             yield from change.overrode
 
@@ -234,6 +266,7 @@ def test_learners_are_judged_as_the_doctor_judges_them(month: Shop, tab: Tab) ->
         assert ("silent for" in row[1]) == bool(one.silent)
         assert all(one_line(note.text) in row[8] for note in one.notes)
     others = [one.author for one in report.learners if not one.learns]
+    assert "rollback 1" in next(row for row in rows_of(tab, "Others") if row[0] == "ben")[2]
     assert [row[0] for row in rows_of(tab, "Others")] == others
 
 
@@ -255,7 +288,10 @@ def test_the_scorecard_says_the_verdicts_of_the_command(month: Shop, tab: Tab) -
     card = month.run("scorecard", str(month.root / "outcomes.jsonl"), "--metric", "pnl_bps")
     page = tab.go("#/scorecard")
     expect(page.locator("forest-plot canvas")).to_be_visible()
-    compared = [one for one in reversed(card["changes"]) if one["mean_interval"]]
+    newest = [one for one in reversed(card["changes"]) if one["mean_interval"]]
+    decided = [one for one in newest if one["verdict"] != "cannot tell"]
+    compared = sorted(decided, key=lambda one: -abs(one["mean_difference"]))
+    compared += [one for one in newest if one["verdict"] == "cannot tell"]
     rows = rows_of(tab, "Changes and what came of them")
     assert [row[0] for row in rows] == [str(one["revision"]) for one in compared][: len(rows)]
     for one, row in zip(compared, rows, strict=False):
@@ -265,6 +301,29 @@ def test_the_scorecard_says_the_verdicts_of_the_command(month: Shop, tab: Tab) -
     told = tab.text(".steps")
     for verdict in ("better", "worse", "cannot tell"):
         assert f"{sum(one['verdict'] == verdict for one in card['changes'])} {verdict}" in told
+    worse = [str(one["revision"]) for one in compared if one["verdict"] == "worse"]
+    assert 0 < len(worse) < len(decided)
+    page.get_by_role("button", name=f"{len(worse)} worse").click()
+    assert page.url.endswith("#/scorecard?show=worse")
+    page.reload()
+    tab.settle()
+    expect(page.locator("main tbody tr")).to_have_count(len(worse))
+    assert [row[0] for row in rows_of(tab, "Changes and what came of them")] == worse
+    page.get_by_role("combobox", name="Changes").select_option("compared")
+    page.get_by_role("combobox", name="Order").select_option("newest")
+    shown = [row[0] for row in rows_of(tab, "Changes and what came of them")]
+    assert shown == [str(one["revision"]) for place, one in enumerate(newest) if place < 40 or one in decided]
+
+
+def test_a_revision_says_what_came_of_it(month: Shop, tab: Tab) -> None:
+    back = next(entry for entry in month.store.history() if entry.kind == "rollback")
+    guess = [entry for entry in month.store.history() if entry.author == "ana"][-1]
+    page = tab.go(f"#/revision/{guess.revision}")
+    expect(page.locator(".fate")).to_contain_text(f"Taken back by {back.author} in revision {back.revision}")
+    expect(page.locator(".verdict")).to_contain_text("worse")
+    page = tab.go(f"#/revision/{back.revision}")
+    expect(page.locator("p.fate")).to_contain_text(f"what stood at revision {guess.revision - 1}")
+    expect(page.locator("ul.fate")).to_contain_text(f"ana in revision {guess.revision}")
 
 
 def test_comparisons_show_exactly_what_differs(month: Shop, tab: Tab) -> None:
@@ -306,8 +365,16 @@ def test_the_history_lists_every_entry_newest_first(month: Shop, tab: Tab) -> No
     tab.button("Older entries").click()
     expect(page.locator("table.entries tbody tr")).to_have_count(len(entries))
     page.get_by_label("with refusals").check()
-    refused = sum(entry.kind == "refusal" for entry in month.store.history(refused=True)[-100:])
+    every = month.store.history(refused=True)
+    refused = sum(entry.kind == "refusal" for entry in every[-100:])
     assert refused > 0
     expect(page.locator("table.entries .chip.refused")).to_have_count(refused)
-    page.get_by_label("kind").select_option("refusal")
+    expect(page.locator(".counts")).to_have_text("the newest 100 entries; there are older ones")
+    page.get_by_label("kind").select_option("refusal")  # of the whole journal, not of what is shown
+    refused = sum(entry.kind == "refusal" for entry in every)
     expect(page.locator("table.entries tbody tr")).to_have_count(refused)
+    page.get_by_label("kind").select_option("")
+    for name in {entry.author for entry in every}:
+        page.get_by_label("author").select_option(name)
+        theirs = sum(entry.author == name for entry in every)
+        expect(page.locator("table.entries tbody tr")).to_have_count(min(theirs, 100))

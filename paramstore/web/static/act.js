@@ -152,7 +152,7 @@ class Action {
     };
     return html`${this.step === 'conflict'
         ? conflictView(this.kind, this.before, this.preview)
-        : previewView(this.kind, this.preview, this.force, this.form.forces ? turn : null, this.unforced)}
+        : previewView(this.kind, this.preview, this.force, this.form.forces ? turn : null, this.unforced, this.form.together ? (keys) => this.together(keys) : null)}
       <p class="dim">By ${this.author}: ${this.reason}</p>`;
   }
 
@@ -180,6 +180,20 @@ class Action {
     this.problem = null;
     this.draw();
     this.focus();
+  }
+
+  /** Back to the form, with the others that a rule binds beside what was asked for. */
+  async together(keys) {
+    this.busy = true;
+    this.draw();
+    try {
+      await this.form.together(this.fields, keys);
+    } catch (problem) {
+      this.problem = problem;
+    }
+    this.busy = false;
+    if (!this.problem) this.back();
+    this.draw();
   }
 
   // --- talking to the server ----------------------------------------------------------------------------

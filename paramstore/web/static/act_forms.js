@@ -5,6 +5,7 @@
 import { html, nothing } from 'lit-html';
 import * as api from 'app/api';
 import * as words from 'app/words';
+import { knownValues } from 'app/parts';
 import { state } from 'app/state';
 
 const MOST_SUGGESTED = 40;
@@ -56,6 +57,7 @@ export function keysOf(pattern) {
 function matching(pattern, what) {
   const keys = keysOf(pattern);
   const named = keys.slice(0, MOST_NAMED).join(', ') + (keys.length > MOST_NAMED ? ', …' : '');
+  if (!pattern.trim()) return html`<p class="told" role="status">Which parameters are meant is shown here.</p>`;
   return html`<p class="told ${keys.length ? '' : 'warn'}" role="status">
     ${keys.length ? html`${what} ${words.count(keys.length, 'parameter')}: ${pattern === '*' ? 'all of them' : named}` : 'No parameter matches this.'}
   </p>`;
@@ -67,7 +69,7 @@ const PATTERN = { hint: 'A key, a namespace, a group, or a pattern such as signa
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
-const emptyChange = () => ({ key: '', text: '', remove: false, spec: null, now: undefined, asked: '' });
+const emptyChange = () => ({ key: '', text: '', filled: null, remove: false, spec: null, now: undefined, asked: '' });
 
 const set = {
   forces: true,
@@ -77,24 +79,35 @@ const set = {
     const wanted = changes ?? [{ key, value }];
     return {
       context: Object.fromEntries(Object.entries(context).map(([name, v]) => [name, String(v)])),
+      empty: new Set(Object.keys(context).filter((name) => context[name] === '')), // where no text is a value, too
       changes: wanted.map((c) => ({ ...emptyChange(), key: c.key, text: c.value === undefined ? '' : words.value(c.value) })),
     };
   },
   ready: (fields, draw) => fields.changes.forEach((change) => look(change, fields, draw)),
   view(fields, draw) {
-    const inContext = Object.values(fields.context).some(Boolean);
+    const inContext = chosen(fields).length > 0;
     return html`${contextFields(fields, draw)}
     ${fields.changes.map((change, index) => changeFields(change, index, fields, inContext, draw))}
     <p>
       <button type="button" @click=${() => (fields.changes.push(emptyChange()), draw())}>Another value in the same commit</button>
     </p>`;
   },
-  body: ({ changes, context }) => ({
-    changes: changes
-      .filter((change) => change.key)
+  /** Add `keys` with the values that they have now; those that are left so are not written. */
+  async together(fields, keys) {
+    const { values } = await api.get(api.path(['values'], { at: chosen(fields).map(([name, text]) => `${name}=${text}`) }));
+    const asked = new Set(fields.changes.map((change) => change.key.trim()));
+    for (const key of keys.filter((one) => !asked.has(one))) {
+      const text = words.value(values[key], state.places.get(key)?.type);
+      fields.changes.push({ ...emptyChange(), key, text, filled: text });
+    }
+    await Promise.all(fields.changes.map((change) => look(change, fields, () => {})));
+  },
+  body: (fields) => ({
+    changes: fields.changes
+      .filter((change) => change.key && (change.remove || change.filled === null || change.text !== change.filled))
       .map((change) => ({
         key: change.key.trim(),
-        context: contextBody(context),
+        context: contextBody(fields),
         ...(change.remove ? { remove: true } : { value: parsed(change) }),
       })),
   }),
@@ -102,13 +115,19 @@ const set = {
 
 const dimensions = () => state.health.dimensions ?? [];
 
-function contextBody(context) {
+const chosen = ({ context, empty }) => Object.entries(context).filter(([name, text]) => text !== '' || empty.has(name));
+
+function contextBody(fields) {
   const typeOf = (name) => dimensions().find((dimension) => dimension.name === name)?.type;
-  return Object.fromEntries(
-    Object.entries(context)
-      .filter(([, text]) => text !== '')
-      .map(([name, text]) => [name, ['integer', 'number'].includes(typeOf(name)) && NUMBER.test(text) ? Number(text) : typeOf(name) === 'boolean' ? text === 'true' : text]),
-  );
+  return Object.fromEntries(chosen(fields).map(([name, text]) => [name, dimensionValue(text, typeOf(name))]));
+}
+
+/** Give what was typed the type of its dimension, digit by digit: another number is another context. */
+function dimensionValue(text, type) {
+  if (type === 'boolean') return text === 'true';
+  if (!['integer', 'number'].includes(type) || !NUMBER.test(text)) return text;
+  const word = plain(text);
+  return api.typedNumber(type === 'number' && !/[.e]/i.test(word) ? `${word}.0` : word);
 }
 
 const contextFields = (fields, draw) =>
@@ -122,6 +141,7 @@ const contextFields = (fields, draw) =>
 function dimensionField({ name, choices, type }, fields, draw) {
   const take = (event) => {
     fields.context[name] = event.target.value;
+    fields.empty.delete(name);
     fields.changes.forEach((change) => look(change, fields, draw));
     draw();
   };
@@ -134,13 +154,15 @@ function dimensionField({ name, choices, type }, fields, draw) {
           <option value="" .selected=${value === ''}>any</option>
           ${offered.map((v) => html`<option value=${String(v)} .selected=${String(v) === value}>${words.value(v)}</option>`)}
         </select>`
-      : html`<input .value=${value} @change=${take} placeholder="any" autocomplete="off" spellcheck="false" />`}
+      : html`<datalist id="known-${name}">${knownValues({ name }).map((v) => html`<option value=${v}></option>`)}</datalist>
+          <input .value=${value} @change=${take} list="known-${name}" placeholder=${fields.empty.has(name) ? 'the empty text' : 'any'} autocomplete="off" spellcheck="false" />`}
   </label>`;
 }
 
 function changeFields(change, index, fields, inContext, draw) {
   const again = (event) => {
     change.key = event.target.value.trim();
+    [change.spec, change.now] = [null, undefined]; // of another key
     look(change, fields, draw);
     draw();
   };
@@ -199,14 +221,14 @@ async function look(change, fields, draw) {
     change.spec = null;
     return;
   }
-  const wish = api.path(['parameters', change.key], { at: api.at(contextBody(fields.context)) });
+  const wish = api.path(['parameters', change.key], { at: chosen(fields).map(([name, text]) => `${name}=${text}`) });
   change.asked = wish;
   try {
     const found = await api.get(wish);
     if (change.asked !== wish) return; // another key has been typed since
     [change.spec, change.now] = [found.spec, found.value];
   } catch {
-    change.spec = null; // the preview says what is wrong
+    if (change.asked === wish) change.spec = null; // the preview says what is wrong
   }
   draw();
 }
@@ -236,7 +258,7 @@ const plain = (word) =>
 
 // --- the others ------------------------------------------------------------------------------------------------
 
-const until = (text) => (text.trim() === '' ? {} : { until: text.trim() });
+const until = (text) => (text.trim() === '' ? {} : { until: words.zoned(text.trim()) });
 const optional = (name, text) => (text.trim() === '' ? {} : { [name]: text.trim() });
 
 const rollback = {
@@ -245,14 +267,21 @@ const rollback = {
   verb: () => 'Roll back',
   start: ({ to = '', keys = '', by = '' }) => ({ to: String(to), keys, by }),
   view: (fields, draw) => html`<div class="fields">
-      ${textField('To which revision, or time', fields, 'to', { required: true, first: !fields.to, hint: '12, or 2026-01-31T12:00:00Z' })}
+      ${textField('To which revision, or time', fields, 'to', { draw, required: true, first: !fields.to, hint: '12, or 2026-01-31 12:00 by the clock here' })}
       ${textField('Only these parameters', fields, 'keys', { draw, placeholder: 'all' })}
-      ${textField('Only what this author did since', fields, 'by', { placeholder: 'anyone' })}
+      ${textField('Only what this author did since', fields, 'by', { draw, placeholder: 'anyone' })}
     </div>
+    <p role="status">${takesBack(fields)}</p>
     <p class="dim">It makes a new revision with the old values. Nothing of the journal is taken away.</p>`,
   reasonFirst: (fields) => Boolean(fields.to),
-  body: ({ to, keys, by }) => ({ to: /^\d+$/.test(to.trim()) ? Number(to) : to.trim(), ...optional('keys', keys), ...optional('by', by) }),
+  body: ({ to, keys, by }) => ({ to: /^\d+$/.test(to.trim()) ? Number(to) : words.zoned(to.trim()), ...optional('keys', keys), ...optional('by', by) }),
 };
+
+/** Say how far a rollback reaches, since it also takes back what came later. */
+const takesBack = ({ to, keys, by }) =>
+  to.trim()
+    ? html`Takes back everything that <strong>${by.trim() || 'anyone'}</strong> changed after ${/^\d+$/.test(to.trim()) ? `revision ${to.trim()}` : to.trim()}, of <strong>${keys.trim() || 'all parameters'}</strong>.`
+    : nothing;
 
 const freeze = {
   atOnce: true,
@@ -261,10 +290,10 @@ const freeze = {
   start: ({ pattern = '', until: end = '' }) => ({ pattern, until: String(end) }),
   view: (fields, draw) => html`<div class="fields">
       ${textField('Which parameters', fields, 'pattern', { draw, ...PATTERN, first: !fields.pattern })}
-      ${textField('Until', fields, 'until', { placeholder: 'until it is unfrozen', hint: '30min, 2h, 3d, or a time' })}
+      ${textField('Until', fields, 'until', { placeholder: 'until it is unfrozen', hint: '30min, 2h, 3d, or 2026-01-31 12:00 by the clock here' })}
     </div>
-    ${matching(fields.pattern, 'No learner and no person can write')}
-    <p class="dim">Every process obeys with its next commit. Reading goes on.</p>`,
+    ${matching(fields.pattern, 'This stops writes to')}
+    <p class="dim">No learner can write them from its next commit on. A person still can, by force and with a reason. Reading goes on.</p>`,
   reasonFirst: (fields) => Boolean(fields.pattern),
   body: (fields) => ({ pattern: fields.pattern.trim(), ...until(fields.until) }),
 };

@@ -1,36 +1,53 @@
 // What a dialog shows after its form: what would be done, what has changed meanwhile, what was done.
 
 import { html, nothing } from 'lit-html';
+import * as api from 'app/api';
 import * as words from 'app/words';
 import { state, typeOf } from 'app/state';
 import { changesTable, revisionLink, valueCell } from 'app/parts';
 
 const MOST_KEYS = 200;
+const MOST_TOGETHER = 60; // values of a group that a form can still be read with
+
+/** What a person may pass with a reason; types, bounds and rules over several values hold for everyone. */
+const PASSABLE = ['max_step', 'max_step_relative', 'max_drift', 'cooldown_s', 'owner', 'learnable', 'min_samples', 'evidence', 'freeze'];
 
 // --- what it would do ---------------------------------------------------------------------------------
 
-/** `turn(force)` asks again with the limits of learners passed; null where there is nothing to pass. */
-export function previewView(kind, preview, force, turn, unforced) {
+/** `turn(force)` asks again with the limits of learners passed; null where there is nothing to pass.
+ * `together(keys)` adds values to the form; null where it cannot take more. */
+export function previewView(kind, preview, force, turn, unforced, together) {
   return html`<section aria-label="What it would do">
     <h3>What it would do</h3>
-    ${effects(kind, preview)} ${violations(preview)} ${turn ? forcing(preview, force, turn, unforced) : nothing}
+    ${effects(kind, preview)} ${violations(preview, together)} ${turn ? forcing(preview, force, turn, unforced) : nothing}
   </section>`;
 }
 
 function effects(kind, preview, done = false, name = 'Changes') {
-  const { changes = [], kept = [], freezes = [], baselines = [], summary } = preview;
+  const { changes = [], left = [], kept = [], freezes = [], baselines = [], summary } = preview;
   const refused = Boolean(preview.detail);
+  const moves = ['set', 'rollback'].includes(kind);
   return html`
-    ${summary && !refused && !changes.length ? html`<p class="pre">${summary}</p>` : nothing}
+    ${summary && !refused && !moves ? html`<p class="pre">${summary}</p>` : nothing}
     ${changes.length
       ? changesTable(changes, name, { links: done })
-      : ['set', 'rollback'].includes(kind) && !refused
+      : moves && !refused
         ? html`<p class="told">Nothing would change: these values stand already.</p>`
         : nothing}
-    ${kept.length ? keptList(kept) : nothing} ${freezes.length ? freezeList(freezes) : nothing}
+    ${left.length ? leftList(left, done) : nothing} ${kept.length ? keptList(kept) : nothing} ${freezes.length ? freezeList(freezes) : nothing}
     ${baselines.length ? baselineTable(baselines) : nothing}
   `;
 }
+
+const leftList = (left, done) =>
+  html`<ul>
+    ${left.map(
+      (l) => html`<li>
+        <span class="key">${words.place(l.key, l.context)}</span> ${done ? 'reads' : 'would then read'}
+        <strong>${words.value(l.value, typeOf(l.key))}</strong>
+      </li>`,
+    )}
+  </ul>`;
 
 const keptList = (kept) =>
   html`<div class="told">
@@ -63,21 +80,46 @@ const baselineTable = (baselines) =>
     ${baselines.length > MOST_KEYS ? html`<p class="dim">and ${words.count(baselines.length - MOST_KEYS, 'more', 'more')}</p>` : nothing}
   </div>`;
 
-function violations(preview) {
+function violations(preview, together = null) {
   const list = preview.violations ?? [];
   if (!list.length && !preview.detail) return nothing;
   return html`<div class="told bad" role="alert" tabindex="-1">
     <strong>${list.length ? `${words.count(list.length, 'rule')} ${list.length === 1 ? 'stands' : 'stand'} against it` : 'It would be refused'}</strong>
     ${askedTable(list)}
-    ${list.length ? html`<ul>${list.map((v) => html`<li class="pre">${v.text}</li>`)}</ul>` : html`<p class="pre">${preview.detail}</p>`}
+    ${list.length ? html`<ul>${list.map((v) => html`<li class="pre">${v.text}</li>`)}</ul>${next(preview.detail)}` : html`<p class="pre">${preview.detail}</p>`}
+    ${together ? others(list, together) : nothing}
   </div>`;
+}
+
+/** What the store advises. The sentences before it are shown rule by rule. */
+function next(detail = '') {
+  const at = detail.lastIndexOf('Next: ');
+  return at < 0 ? nothing : html`<p class="pre advice">${detail.slice(at).replace('`--force` (force=True)', 'force')}</p>`;
+}
+
+/** Where a sum stands against it: a way to move the others with it. */
+function others(list, together) {
+  const rule = list.find((v) => v.rule === 'constraint' && v.text.includes(': sum of '));
+  const moved = Object.keys(rule?.requested ?? {});
+  const keys = rule ? beside(rule.key, moved).filter((key) => !moved.includes(key)) : [];
+  if (!keys.length || keys.length > MOST_TOGETHER) return nothing;
+  return html`<p><button type="button" @click=${() => together(keys)}>Add the ${words.count(keys.length, 'other')} of this group to the form</button></p>`;
+}
+
+const groupOf = (key) => key.slice(0, key.lastIndexOf('.'));
+
+/** The keys of the groups of those that moved: a sum is mostly over one group. More than its own do no harm, since what is left as it is is not written. */
+function beside(namespace, moved) {
+  const groups = new Set(moved.map(groupOf));
+  const all = new Set((state.rows ?? []).map((row) => row.key));
+  return [...all].filter((key) => key.startsWith(`${namespace}.`) && groups.has(groupOf(key)));
 }
 
 /** What was asked for beside what stands and what would be allowed: one row for each value. */
 function askedTable(list) {
   const asked = new Map();
   for (const v of list) {
-    if (v.requested === undefined || v.requested === null) continue;
+    if (v.requested === undefined || v.requested === null || !state.places.has(v.key)) continue; // a rule has a name, but no value
     const id = words.placeId(v.key, v.context);
     const limits = v.allowed ?? asked.get(id)?.limits;
     asked.set(id, { v, limits, now: state.places.get(id)?.value });
@@ -110,7 +152,7 @@ function forcing(preview, force, turn, unforced) {
   const left = new Set((preview.violations ?? []).map((v) => `${v.key} ${v.rule}`));
   const passed = new Set(unforced.filter((v) => !left.has(`${v.key} ${v.rule}`)).map((v) => v.rule));
   for (const change of preview.changes ?? []) for (const rule of change.overrode ?? []) passed.add(rule);
-  if (!force && !left.size) return nothing;
+  if (!force && !(preview.violations ?? []).some((v) => PASSABLE.includes(v.rule))) return nothing;
   return html`<label class="check"
       ><input type="checkbox" .checked=${force} @change=${(event) => turn(event.target.checked)} />
       <span>I decide as a person: pass the limits that bind learners (bounds, sums and orders hold all the same)</span></label
@@ -141,16 +183,22 @@ export function troubleView(problem) {
   const title = problem.status === 409 ? 'Something has changed meanwhile; nothing was written' : 'Nothing was written';
   return html`<div class="told ${problem.status === 409 ? 'warn' : 'bad'}" role="alert" tabindex="-1">
     <strong>${title}</strong>
-    <p class="pre">${problem.detail ?? String(problem)}</p>
+    <p class="pre">${problem.status === 401 ? tokenTrouble() : (problem.detail ?? String(problem))}</p>
     ${list.length ? html`<ul>${list.map((v) => html`<li class="pre">${v.text}</li>`)}</ul>` : nothing}
   </div>`;
 }
+
+const tokenTrouble = () => (api.token.get() ? 'The token that was given is not the right one.' : 'It takes the token, which shows that you may write.');
+
+/** Where a person finds the token. */
+export const tokenPlace = () => html`It is in the file <code>${[state.health?.store, '.paramstore/web-token'].filter(Boolean).join('/')}</code>;
+  the command that serves this page (<code>paramstore serve</code> or <code>demo --page</code>) has printed where.`;
 
 export const tokenField = () =>
   html`<label class="field"
     ><span>Token</span>
     <input name="token" type="password" autocomplete="off" spellcheck="false" required />
-    <small>The command <code>paramstore serve</code> has printed the file that holds it. It is kept until this tab is closed.</small></label
+    <small>${tokenPlace()} It is kept until this tab is closed.</small></label
   >`;
 
 // --- what was done --------------------------------------------------------------------------------------------

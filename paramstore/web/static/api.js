@@ -57,17 +57,11 @@ export function path(parts, query = {}) {
   return ROOT + parts.map(encode).join('/') + (said ? `?${said}` : '');
 }
 
-/** A context as the words that `at=` takes. */
-export const at = (context) => Object.entries(context || {}).map(([name, value]) => `${name}=${value}`);
-
 // --- the embedded answers of a report --------------------------------------------------------------
 
 const element = document.getElementById('embedded');
 const answers = element ? parse(element.textContent) : null;
 export const embedded = answers !== null;
-
-// An answer is known by its path and by what it is about; how much of it was asked for does not matter.
-const ABOUT = ['at', 'a', 'b'];
 
 /** Look up an answer. Of a query only the context counts: a report holds for the rest all that there is. */
 function fromReport(address) {

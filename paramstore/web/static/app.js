@@ -6,6 +6,7 @@ import * as api from 'app/api';
 import * as words from 'app/words';
 import * as store from 'app/state';
 import { act } from 'app/act';
+import { tokenPlace } from 'app/act_views';
 import { banners, header } from 'app/header';
 import { listen } from 'app/keys';
 import { follow, live } from 'app/live';
@@ -48,6 +49,8 @@ let route = null;
 let problem = null; // why there is no page
 let arriving = 0; // counts navigations: an answer to an older one is thrown away
 let busy = false;
+let outdated = false; // what the page was read from is no longer there
+const missed = new Set(); // for each page that is being read, what has happened since: its answers may be older
 
 // --- routes ---------------------------------------------------------------------------------------
 
@@ -80,15 +83,13 @@ async function arrive() {
   const here = routeOf(location.hash);
   const another = route !== null && (here.name !== route.name || here.arg !== route.arg); // not at first: the header is read, too
   page?.leave?.();
-  [page, problem, route, busy] = [null, null, here, true];
+  [page, problem, route, busy, outdated] = [null, null, here, true, false];
   rerender();
   try {
     await ready();
     if (!Object.hasOwn(PAGES, here.name)) throw new api.Problem(404, { detail: `There is no page #/${here.name}.` });
-    const module = await load(here.name);
-    const found = await module.page(here, context);
-    if (mine !== arriving) return found.leave?.();
-    page = found;
+    await open(here, mine);
+    if (mine !== arriving) return;
   } catch (error) {
     if (mine !== arriving) return;
     problem = error;
@@ -96,10 +97,27 @@ async function arrive() {
     if (UNWELL.includes(error.status)) recover(mine);
   }
   busy = false;
+  if (outdated) renew().catch(() => {});
   draw();
   if (another) {
     scrollTo(0, 0);
     place('main').focus({ preventScroll: true });
+  }
+}
+
+/** Read a page and let it stand for the present one. Entries that came while it was read are told to it at once. */
+async function open(here, mine) {
+  const module = await load(here.name);
+  const entries = [];
+  missed.add(entries);
+  try {
+    const found = await module.page(here, context);
+    if (mine !== arriving) return found.leave?.();
+    page?.leave?.();
+    page = found;
+    for (const entry of entries) page.event?.(entry);
+  } finally {
+    missed.delete(entries);
   }
 }
 
@@ -163,7 +181,7 @@ function told(name, data) {
 /** Take in where the journal stands, at the first connection and at each later one. */
 function hello({ revision }) {
   store.laterDoctor(0); // a question may have been lost while the server was away
-  if (revision !== state.health.revision) return again();
+  if (outdated || revision !== state.health.revision) return again();
   // A freeze has no revision of its own; one that came just before the connection must not be missed.
   return Promise.all([store.readFreezes(), store.readRows()]).then(rerender, () => {});
 }
@@ -173,6 +191,7 @@ function takeEntry(entry) {
   if (['freeze', 'unfreeze'].includes(entry.kind)) store.readFreezes().then(rerender, () => {});
   store.laterDoctor();
   say(entry);
+  for (const entries of missed) entries.push(entry);
   page?.event?.(entry);
   rerender();
 }
@@ -181,29 +200,42 @@ function takeHealth(health) {
   store.takeHealth({ ...state.health, ...health });
   store.readRows().then(rerender, () => {}); // files changed by hand: no entry tells what
   store.laterDoctor();
+  page?.look?.(); // rules may have changed as well
   rerender();
 }
 
 /** Read everything anew and draw the page again where it is. */
 async function again() {
+  outdated = true;
   try {
     await store.readHealth();
     await Promise.all([store.readFreezes(), store.readRows(), store.readSparks()]);
     store.laterDoctor(0);
-    if (page && !document.querySelector('dialog[open]')) await refresh();
+    await renew();
   } catch {
     // The stream says by itself that the server is away, and comes back here.
   }
   rerender();
 }
 
-async function refresh() {
+/** Read the page of the moment anew where it is, but not under a dialog: then when that has closed. */
+async function renew() {
+  if (!outdated || busy || document.querySelector('dialog[open]')) return;
+  if (!page) return void arrive();
+  outdated = false;
   const mine = arriving;
-  const module = await PAGES[route.name]();
-  const found = await module.page(route, context);
-  if (mine !== arriving) return found.leave?.();
-  page?.leave?.();
-  page = found;
+  try {
+    await open(route, mine);
+  } catch (error) {
+    if (mine !== arriving) return;
+    if (!(error instanceof api.Problem) || UNWELL.includes(error.status)) {
+      outdated = true; // until the server is back
+      throw error;
+    }
+    page.leave?.(); // what it was about is gone: it must not stand there as if it were not
+    [page, problem] = [null, error];
+  }
+  rerender();
 }
 
 // --- what is said aloud -----------------------------------------------------------------------------
@@ -268,7 +300,7 @@ function tokenForm() {
     <p>
       ${api.token.get()
         ? 'The token that was given is not the right one.'
-        : 'The command `paramstore serve` has printed the file that holds it.'}
+        : tokenPlace()}
       It is kept until this tab is closed, and never becomes part of an address.
     </p>
     <form class="line" @submit=${give}>
@@ -288,9 +320,11 @@ for (const [name, printing] of [['beforeprint', true], ['afterprint', false]]) {
   });
 }
 setInterval(() => {
-  if (state.freezes.some((freeze) => freeze.until)) store.holdAll();
+  // Whether a freeze has come to its end is for the server to say: this clock may be wrong.
+  if (!api.embedded && state.freezes.some((freeze) => freeze.until)) store.readFreezes().then(() => page?.look?.(), () => {});
   rerender();
 }, TICK_MS);
+place('dialogs').addEventListener('close', () => renew().catch(() => {}), true); // it does not bubble
 store.onDoctor(rerender);
 act.start(context);
 listen(context, () => page);

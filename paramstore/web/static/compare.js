@@ -2,8 +2,7 @@
 
 import { html, nothing } from 'lit-html';
 import { differencesTable, namespacesText, rulesTable } from 'app/differences';
-import { empty, trouble } from 'app/parts';
-import { state } from 'app/state';
+import { empty, knownValues, trouble } from 'app/parts';
 import * as words from 'app/words';
 
 export async function page(route, context) {
@@ -79,7 +78,7 @@ class Compare {
       event.preventDefault();
       const data = new FormData(event.target);
       if (this.ofContexts) this.#go(...['a', 'b'].map((side) => contextText(data, side)));
-      else this.#go(data.get('a').trim(), data.get('b').trim());
+      else this.#go(...['a', 'b'].map((side) => words.zoned(data.get(side).trim())));
     };
     const kind = (ofContexts) => this.#go(...(ofContexts ? ['@', '@'] : [String(Math.max((this.context.health?.revision ?? 1) - 1, 0)), String(this.context.health?.revision ?? 0)]));
     return html`<form class="compare" @submit=${submit}>
@@ -96,7 +95,7 @@ class Compare {
 
   #revisionFields() {
     const field = (name, word) => html`<label><span>${word}</span>
-      <input name=${name} .value=${this[name]} required maxlength="100" autocomplete="off" spellcheck="false" placeholder="12 or 2026-01-31T12:00:00" /></label>`;
+      <input name=${name} .value=${this[name]} required maxlength="100" autocomplete="off" spellcheck="false" placeholder="12 or 2026-01-31 12:00" /></label>`;
     return html`${field('a', 'Old: revision or time')} ${field('b', 'New: revision or time')}`;
   }
 
@@ -106,10 +105,19 @@ class Compare {
     if (!dimensions.length) return html`<p>This store has no dimensions, so there is only one context.</p>`;
     return html`<fieldset>
       <legend>${word} context</legend>
-      ${dimensions.map((one) => html`<label><span>${one.name}</span>
-        <input name="${side}:${one.name}" .value=${given[one.name] ?? ''} list="values-${one.name}" maxlength="200" autocomplete="off" spellcheck="false" placeholder="any" /></label>`)}
-      ${side === 'a' ? dimensions.map((one) => html`<datalist id="values-${one.name}">${valuesOf(one).map((value) => html`<option value=${value}></option>`)}</datalist>`) : nothing}
+      ${dimensions.map((one) => html`<label><span>${one.name}</span>${this.#contextField(`${side}:${one.name}`, one, given[one.name] ?? '')}</label>`)}
+      ${side === 'a' ? dimensions.map((one) => html`<datalist id="values-${one.name}">${knownValues(one).map((value) => html`<option value=${value}></option>`)}</datalist>`) : nothing}
     </fieldset>`;
+  }
+
+  #contextField(name, dimension, value) {
+    const listed = dimension.choices ?? (dimension.type === 'boolean' ? [true, false] : null);
+    if (!listed) return html`<input name=${name} .value=${value} list="values-${dimension.name}" maxlength="200" autocomplete="off" spellcheck="false" placeholder="any" />`;
+    const offered = new Set([...listed.map((one) => words.value(one)), value].filter(Boolean)); // an address may hold any
+    return html`<select name=${name}>
+      <option value="" .selected=${!value}>any</option>
+      ${[...offered].map((one) => html`<option value=${one} .selected=${one === value}>${one}</option>`)}
+    </select>`;
   }
 
   // --- what differs --------------------------------------------------------------------------------------
@@ -161,12 +169,6 @@ const asComparison = (found) => ({
     };
   }),
 });
-
-/** The values of a dimension that the schema lists or an override is written for. */
-function valuesOf({ name, choices = [] }) {
-  const written = (state.rows ?? []).map((row) => row.context[name]).filter((value) => value !== undefined);
-  return [...new Set([...choices, ...written].map((value) => words.value(value)))].sort();
-}
 
 function contextText(data, side) {
   const chosen = [];

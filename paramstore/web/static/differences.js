@@ -45,7 +45,7 @@ function row(c, has, names) {
     <td class="right" data-name=${names[1]}><strong>${valueCell(c.new, type, 'removed')}</strong></td>
     ${has.change ? html`<td class="right nowrap">${changeText(c, type)}</td>` : nothing}
     ${has.place ? html`<td class="nowrap">${moveGauge(c.position)}</td>` : nothing}
-    ${has.entry ? html`<td>${made(c.entry)}</td><td>${c.entry && !c.entry.taken_back ? bound({ ...c.entry, key: c.key }) : nothing}</td>` : nothing}
+    ${has.entry ? html`<td>${made(c.entry)}</td><td>${c.entry && !c.entry.taken_back ? bound({ ...c.entry, key: c.key, old: c.old, new: c.new }) : nothing}</td>` : nothing}
   </tr>`;
 }
 

@@ -72,8 +72,8 @@ const RULES = {
 export const ruleText = (rule) => (RULES[rule] ? `${rule} (${RULES[rule]})` : rule);
 
 /** What was asked for and which rule kept it from being so; which guards a person passed. */
-export function bound({ key, bound_by: rule, requested, overrode = [] }) {
-  const asked = rule
+export function bound({ key, bound_by: rule, requested, overrode = [], ...sides }) {
+  const asked = rule && !words.onlyRounded({ bound_by: rule, requested, ...sides })
     ? html`<span class="bound">asked for ${nearly(requested, typeOf(key))}, bound by ${ruleText(rule)}</span>`
     : nothing;
   const forced = overrode?.length ? html`<span class="chip finding">forced past ${overrode.join(', ')}</span>` : nothing;

@@ -4,7 +4,7 @@ import { html, nothing } from 'lit-html';
 import * as words from 'app/words';
 import { frozenAll, state } from 'app/state';
 import { revisionHref } from 'app/parts';
-import { showKeys } from 'app/keys';
+import { offered, showKeys } from 'app/keys';
 
 const LINKS = [
   ['', 'Overview', 'o'],
@@ -21,7 +21,7 @@ export function header(context, route, live) {
   return html`<div class="bar">
     <a class="brand" href="#/" title=${health?.store ?? 'paramstore'}>${storeName(health)}</a>
     <nav aria-label="Pages">
-      ${LINKS.map(
+      ${LINKS.filter(([name]) => offered(name)).map(
         ([name, word]) => html`<a href="#/${name}" aria-current=${here === name ? 'page' : nothing}>${word}</a>`,
       )}
     </nav>
@@ -40,7 +40,7 @@ export function header(context, route, live) {
       <button class="plain-button" @click=${() => turnTheme(context)} title="Light, dark, or as the system has it" aria-label=${`Colours: ${theme()}`}>
         ${theme()}
       </button>
-      <button class="plain-button" @click=${showKeys} aria-label="Keys" title="Keys (?)">?</button>
+      <button class="plain-button" @click=${showKeys} aria-label="Keys and words" title="Keys and words (?)">?</button>
     </div>
   </div>`;
 }

@@ -4,10 +4,11 @@ import { html, nothing } from 'lit-html';
 import * as api from 'app/api';
 import * as words from 'app/words';
 import { state, typeOf } from 'app/state';
-import { kind, what } from 'app/entry';
+import { kind, readAuthors, what } from 'app/entry';
 import { authorLink, empty, parameterLink, revisionHref } from 'app/parts';
 
 const AT_ONCE = 100;
+const MOST = 1000; // that are kept while the page stays open, unless a person has asked for more
 const NAMES = ['pattern', 'author', 'kind', 'refused'];
 
 export async function page(route, context) {
@@ -16,23 +17,37 @@ export async function page(route, context) {
   let pending = [];
   let more = false;
   let busy = false;
+  let most = MOST;
   let problem = null;
 
+  let questions = 0;
+  const made = { authors: new Set(), kinds: new Set() }; // of the whole journal
+  for (const one of await readAuthors(api)) meet(one.author, Object.keys(one.kinds));
+
+  function meet(author, kinds) {
+    if (author) made.authors.add(author);
+    for (const one of kinds) made.kinds.add(one);
+  }
+
   const asked = (before) =>
-    api.path(['history'], { limit: AT_ONCE, before, pattern: filters.pattern, refused: filters.refused === '1' ? 1 : 0 });
+    api.path(['history'], { ...filters, limit: AT_ONCE, before, refused: filters.refused === '1' ? 1 : 0 });
 
   async function read() {
+    const mine = (questions += 1);
     const found = await api.get(asked());
+    if (mine !== questions) return; // another choice has been made since
     [entries, pending, more] = [[...found.entries].reverse(), found.pending ?? [], found.more];
   }
 
   async function older() {
     busy = true;
     context.rerender();
+    const mine = questions;
     try {
       const found = await api.get(asked(entries.at(-1)?.id));
-      entries = [...entries, ...[...found.entries].reverse()];
-      [more, problem] = [found.more, null];
+      if (mine === questions) entries = [...entries, ...[...found.entries].reverse()];
+      most = Math.max(MOST, entries.length);
+      if (mine === questions) [more, problem] = [found.more, null];
     } catch (error) {
       problem = error;
     }
@@ -40,12 +55,12 @@ export async function page(route, context) {
     context.rerender();
   }
 
-  /** Filter; who and what kind are chosen from what is read, the pattern and refusals by the server. */
+  /** Filter: the server does, since it knows the whole journal; in a report the page does, of what that holds. */
   async function choose(changed) {
     filters = { ...filters, ...changed };
     const query = new URLSearchParams(Object.entries(filters).filter(([, v]) => v)).toString();
     context.navigate(`#/history${query ? `?${query}` : ''}`, { replace: true });
-    if (!('pattern' in changed) && !('refused' in changed)) return;
+    if (context.embedded) return context.rerender();
     try {
       await read();
       problem = null;
@@ -55,21 +70,26 @@ export async function page(route, context) {
     context.rerender();
   }
 
+  const fits = (entry) =>
+    (!filters.author || entry.author === filters.author) &&
+    (!filters.kind || entry.kind === filters.kind) &&
+    (filters.refused === '1' || filters.kind === 'refusal' || entry.kind !== 'refusal');
+
   await read();
   return {
     title: 'History',
     event(entry) {
-      if (entry.kind === 'refusal' && filters.refused !== '1') return;
+      meet(entry.author, [entry.kind]);
+      if (!fits(entry)) return;
       if (filters.pattern && !concerns(entry, filters.pattern)) return;
       if (!entries.some((known) => known.id === entry.id)) entries = [entry, ...entries];
+      if (entries.length > most) [entries, more] = [entries.slice(0, most), true];
       if (entry.kind === 'external') pending = [];
     },
     view() {
       const shown = entries.filter(
         (entry) =>
-          (!filters.author || entry.author === filters.author) &&
-          (!filters.kind || entry.kind === filters.kind) &&
-          (filters.refused === '1' || entry.kind !== 'refusal') &&
+          fits(entry) &&
           // In a report there is no server to choose; there the page does.
           (!context.embedded || !filters.pattern || concerns(entry, filters.pattern)),
       );
@@ -78,11 +98,12 @@ export async function page(route, context) {
           <h1>History</h1>
           ${context.act.offer(html`<button @click=${() => context.act.rollback()}>Roll back…</button>`)}
         </div>
-        ${tools(filters, entries, shown, choose)}
+        ${tools(filters, made, shown, more && !context.embedded, choose)}
         ${problem ? html`<p class="told bad" role="alert">${problem.detail ?? String(problem)}</p>` : nothing}
         ${pending.length ? unrecorded(pending) : nothing}
-        ${shown.length ? table(shown) : nothingShown(entries, more)}
-        ${more ? html`<p class="buttons"><button @click=${older} ?disabled=${busy}>${busy ? 'Reading…' : 'Older entries'}</button></p>` : nothing}
+        ${shown.length ? table(shown) : nothingShown(filters)}
+        ${more && context.embedded ? html`<p class="dim">The report holds no older entries.</p>` : nothing}
+        ${more && !context.embedded ? html`<p class="buttons"><button @click=${older} ?disabled=${busy}>${busy ? 'Reading…' : 'Older entries'}</button></p>` : nothing}
       `;
     },
   };
@@ -95,16 +116,15 @@ function concerns(entry, pattern) {
   return keys.some((key) => key === pattern || key.startsWith(`${pattern}.`) || words.matches(key, pattern));
 }
 
-function nothingShown(entries, more) {
-  if (entries.length || more) return empty('None of the entries read so far is like that.');
-  return state.health?.revision
+function nothingShown(filters) {
+  return state.health?.revision || Object.values(filters).some(Boolean)
     ? empty('No entry is like that.')
     : empty('The journal is empty: nothing has been changed yet.', html`<p class="dim">The first change of a learner or a person appears here at once.</p>`);
 }
 
-function tools(filters, entries, shown, choose) {
-  const authors = [...new Set(entries.map((entry) => entry.author).filter(Boolean))].sort();
-  const kinds = [...new Set(entries.map((entry) => entry.kind))].sort();
+function tools(filters, made, shown, more, choose) {
+  const authors = [...made.authors].sort();
+  const kinds = [...made.kinds].sort();
   const option = (value, word, chosen) => html`<option value=${value} .selected=${value === chosen}>${word}</option>`;
   const submit = (event) => {
     event.preventDefault();
@@ -129,7 +149,7 @@ function tools(filters, entries, shown, choose) {
     <label class="toggle"
       ><input type="checkbox" .checked=${filters.refused === '1'} @change=${(event) => choose({ refused: event.target.checked ? '1' : '' })} />with refusals</label
     >
-    <p class="counts" role="status">${words.count(shown.length, 'entry', 'entries')}${shown.length < entries.length ? ` of ${entries.length} read` : ''}</p>
+    <p class="counts" role="status">${more ? 'the newest ' : ''}${words.count(shown.length, 'entry', 'entries')}${more ? '; there are older ones' : ''}</p>
   </search>`;
 }
 

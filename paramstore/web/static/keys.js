@@ -1,8 +1,15 @@
 // Keys for those who do not reach for the mouse. No key does anything but go somewhere or open something.
 
 import { html, render } from 'lit-html';
+import { embedded } from 'app/api';
+import { state } from 'app/state';
+import { MEANINGS } from 'app/words';
 
 const GO = { o: '#/', l: '#/learners', s: '#/scorecard', c: '#/compare', h: '#/history' };
+
+/** Whether a page has something to show: a report compares nothing, and judges nothing without outcomes. */
+export const offered = (name) => !embedded || (name === 'scorecard' ? Boolean(state.health?.scorecard) : name !== 'compare');
+
 const WAIT_MS = 1500; // between `g` and the letter after it
 
 const KEYS = [
@@ -16,7 +23,7 @@ const KEYS = [
   ['g h', 'history'],
   ['g f', 'freeze everything: opens the switch, which asks for a reason first'],
   ['Esc', 'leave a field, close a dialog'],
-  ['?', 'these keys'],
+  ['?', 'these keys, and what some words mean'],
 ];
 
 let waiting = 0; // until when a letter after `g` counts
@@ -25,7 +32,7 @@ export function listen(context, page) {
   addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (document.querySelector('dialog[open]')) return; // a dialog has the keyboard for itself
-    if (typing(event.target)) {
+    if (typing(event.target, event.key)) {
       if (event.key === 'Escape') event.target.blur();
       return;
     }
@@ -33,7 +40,11 @@ export function listen(context, page) {
   });
 }
 
-const typing = (element) => element.closest?.('input, textarea, select, [contenteditable]');
+/** Whether a key belongs to the field that has the focus: all do in a text field, letters in a list; none in a box to tick. */
+function typing(element, key) {
+  if (element.closest?.('select')) return !['/', '?'].includes(key);
+  return element.closest?.('input:not([type=checkbox], [type=radio]), textarea, [contenteditable]');
+}
 
 function pressed(key, context, page) {
   if (Date.now() < waiting) {
@@ -56,7 +67,7 @@ function after(key, context) {
     context.act.freeze({ pattern: '*' });
     return true;
   }
-  if (!Object.hasOwn(GO, key)) return false;
+  if (!Object.hasOwn(GO, key) || !offered(GO[key].slice(2))) return false;
   context.navigate(GO[key]);
   return true;
 }
@@ -89,13 +100,15 @@ function step(by, page) {
 
 export function showKeys() {
   const dialog = document.createElement('dialog');
-  dialog.setAttribute('aria-label', 'Keys');
+  dialog.setAttribute('aria-label', 'Keys and words');
   render(
     html`<form method="dialog">
       <h2>Keys</h2>
       <dl class="keys">
-        ${KEYS.map(([key, what]) => html`<div><dt>${key.split('  ').map((k) => html`<kbd>${k}</kbd> `)}</dt><dd>${what}</dd></div>`)}
+        ${KEYS.filter(([key]) => offered({ 'g s': 'scorecard', 'g c': 'compare' }[key])).map(([key, what]) => html`<div><dt>${key.split('  ').map((k) => html`<kbd>${k}</kbd> `)}</dt><dd>${what}</dd></div>`)}
       </dl>
+      <h2>Words</h2>
+      <dl class="meanings">${Object.entries(MEANINGS).map(([word, what]) => html`<dt>${word}</dt><dd>${what}</dd>`)}</dl>
       <p class="buttons"><button autofocus>Close</button></p>
     </form>`,
     dialog,

@@ -4,13 +4,13 @@ import { html, nothing } from 'lit-html';
 import { perDay } from 'app/count_plot';
 import { bound, evidenceText, refusalText, ruleText } from 'app/facts';
 import { authorLink, authorSign, empty, learnerHref, notes, parameterLink, revisionLink, trouble, valueCell, valueClass } from 'app/parts';
-import { readDoctor, state, typeOf } from 'app/state';
+import { present, readDoctor, state, typeOf } from 'app/state';
+import { readAuthors } from 'app/entry';
 import * as words from 'app/words';
 import 'app/spark';
 
-const PAGE = 1000; // entries that are read at a time, of everybody
-const WANTED = 50; // of this learner
-const MOST_PAGES = 5; // before a person has to ask for more
+const PAGE = 1000; // entries that are read at a time
+const WANTED = 50; // that are shown at a time
 const NO_CHANGES = 3; // changes of one entry that its line spells out
 
 export async function page(route, context) {
@@ -20,34 +20,48 @@ export async function page(route, context) {
     await mine.read();
     return mine;
   }
-  return { title: 'Learners', view: listView };
+  let who = await did(context.api);
+  return {
+    title: 'Learners',
+    view: () => listView(who),
+    event(entry) {
+      if (!['refusal', 'commit'].includes(entry.kind)) did(context.api).then((now) => ((who = now), context.rerender()), () => {});
+    },
+  };
 }
+
+/** What each author did, by kinds of entries. */
+const did = async (api) => new Map((await readAuthors(api)).map((one) => [one.author, one.kinds]));
+
+/** What somebody did who never committed: rollback 2×, approval 1×. */
+const acts = (kinds = {}) =>
+  Object.entries(kinds).filter(([kind]) => kind !== 'refusal').sort().map(([kind, count]) => `${words.kinds[kind] ?? kind} ${count.toLocaleString('en')}×`).join(', ');
 
 // --- all of them --------------------------------------------------------------------------------------
 
-function listView() {
+function listView(who) {
   if (state.doctorProblem && !state.doctor) return trouble(state.doctorProblem, () => readDoctor());
   if (!state.doctor) return html`<h1>Learners</h1><p class="state" role="status">The journal is being examined…</p>`;
   const { learners } = state.doctor;
   const learning = learners.filter((one) => one.learns);
   const people = learners.filter((one) => !one.learns);
   return html`<h1>Learners</h1>
-    ${learning.length ? table(learning, 'Learners') : empty('Nobody owns a parameter, and nobody has changed one with evidence yet.')}
-    ${people.length ? html`<h2>People and programs that change values without evidence</h2>${table(people, 'Others')}` : nothing}
+    ${learning.length ? table(learning, 'Learners', who) : empty('Nobody owns a parameter, and nobody has changed one with evidence yet.')}
+    ${people.length ? html`<h2>People and programs that change values without evidence</h2>${table(people, 'Others', who)}` : nothing}
     ${age()}`;
 }
 
-const age = () => html`<p class="dim">Examined ${words.span(state.doctor.age_s ?? 0)} before it was read.</p>`;
+const age = () => html`<p class="dim">As of ${words.span(state.doctor.age_s ?? 0)} ago.</p>`;
 
-const table = (learners, name) => html`<div class="scroll" tabindex="0" role="region" aria-label=${name}><table class="plain wide">
+const table = (learners, name, who) => html`<div class="scroll" tabindex="0" role="region" aria-label=${name}><table class="plain wide">
   <thead><tr>
     <th scope="col">${name === 'Learners' ? 'learner' : 'author'}</th><th scope="col">state</th><th scope="col">last commit</th><th scope="col">usual interval</th>
-    <th scope="col" class="right">commits</th><th scope="col" class="right">refused</th><th scope="col">because of</th><th scope="col">owns</th><th scope="col">notes</th>
+    <th scope="col" class="right">commits</th><th scope="col" class="right">refused</th><th scope="col">rules broken</th><th scope="col">owns</th><th scope="col">notes</th>
   </tr></thead>
   <tbody>${learners.map((one) => html`<tr data-row tabindex="-1">
     <th scope="row"><a href=${learnerHref(one.learner)}>${authorSign(one.learner)}${one.learner}</a></th>
     <td class="nowrap">${stateText(one)}</td>
-    <td data-name="last commit" class="nowrap">${one.last_commit ? words.ago(one.last_commit) : html`<span class="dim">never</span>`}</td>
+    <td data-name="last commit" class="nowrap">${one.last_commit ? words.ago(one.last_commit) : html`<span class="dim">never${acts(who.get(one.learner)) ? `; ${acts(who.get(one.learner))}` : ''}</span>`}</td>
     <td data-name="every" class="nowrap">${one.usual_interval_s === null ? nothing : words.span(one.usual_interval_s)}</td>
     <td data-name="commits" class="right num">${one.commits.toLocaleString('en')}</td>
     <td data-name="refused" class="right num">${one.refusals.toLocaleString('en')}</td>
@@ -62,11 +76,15 @@ function stateText(one) {
   if (!one.learns) return html`<span class="dim">not a learner</span>`;
   if (!one.last_attempt) return html`<span class="chip finding">▲ never committed</span>`;
   if (one.silent === null) return html`<span class="dim">too new to tell</span>`;
-  return one.silent ? html`<span class="chip finding">▲ silent for ${words.span(Date.now() / 1000 - Date.parse(one.last_attempt) / 1000)}</span>` : html`<span class="chip">alive</span>`;
+  return one.silent ? html`<span class="chip finding">▲ silent for ${words.span((present() - Date.parse(one.last_attempt)) / 1000)}</span>` : html`<span class="chip">alive</span>`;
 }
 
 const refusedBy = (one) =>
-  Object.entries(one.refused_by).map(([rule, count], index) => html`${index ? ', ' : nothing}<span title=${ruleText(rule)}>${rule}</span> <span class="dim">${count.toLocaleString('en')}</span>`);
+  html`${Object.entries(one.refused_by).map(([rule, count], index) => html`${index ? ', ' : nothing}<span title=${ruleText(rule)}>${rule}</span> <span class="dim">${count.toLocaleString('en')}×</span>`)}${several(one) ? html`<div class="dim">${several(one)}</div>` : nothing}`;
+
+/** Why the counts of the rules are more than the refusals. */
+const several = ({ refused_by: by, refusals }) =>
+  Object.values(by).reduce((a, b) => a + b, 0) > refusals ? 'one attempt may break several rules' : '';
 
 // --- one of them ----------------------------------------------------------------------------------------
 
@@ -82,22 +100,22 @@ class Learner {
 
   async read() {
     const { api, embedded } = this.context;
-    for (let pages = 0, had = this.entries.length; pages < MOST_PAGES && this.more && this.entries.length < had + WANTED; pages += 1) {
-      const past = await api.get(api.path(['history'], { limit: PAGE, refused: true, before: this.oldest }));
-      this.entries = [...past.entries.filter((entry) => entry.author === this.name), ...this.entries];
-      [this.oldest, this.more] = [past.entries[0]?.id, past.more && past.entries.length > 0 && !embedded]; // a report holds one page
-    }
+    const past = await api.get(api.path(['history'], { limit: PAGE, refused: true, author: this.name, before: this.oldest }));
+    this.entries = [...past.entries.filter((entry) => entry.author === this.name), ...this.entries];
+    [this.oldest, this.more] = [past.entries[0]?.id, past.more && !embedded]; // a report holds one page
+    this.kinds = (await did(api)).get(this.name);
     this.#count();
   }
 
   #count() {
     const counted = this.entries.filter((entry) => ['commit', 'refusal', 'rollback'].includes(entry.kind));
-    this.days = perDay(counted);
+    this.days = perDay(counted, present());
   }
 
   event(entry) {
     if (entry.author !== this.name || this.entries.some((one) => one.id === entry.id)) return;
     this.entries = [...this.entries, entry];
+    this.kinds = { ...this.kinds, [entry.kind]: (this.kinds?.[entry.kind] ?? 0) + 1 };
     this.#count();
   }
 
@@ -105,7 +123,7 @@ class Learner {
     this.loading = true;
     this.context.rerender();
     try {
-      await this.read();
+      if (this.more && this.entries.length < this.shown + WANTED) await this.read();
       this.shown += WANTED;
     } catch (problem) {
       this.problem = problem;
@@ -121,7 +139,7 @@ class Learner {
       <header class="head">
         <div>
           <h1>${authorSign(this.name)}${this.name}</h1>
-          ${mine ? this.#figures(mine) : html`<p class="dim">${state.doctor ? 'The doctor counts it neither as a learner nor as a person yet.' : 'The journal is being examined…'}</p>`}
+          ${mine ? this.#figures(mine) : html`<p class="dim">${state.doctor ? this.#stranger() : 'The journal is being examined…'}</p>`}
         </div>
         ${this.#actions(mine)}
       </header>
@@ -133,19 +151,23 @@ class Learner {
 
   #unknown() {
     const { api } = this.context;
-    if (this.more) return html`<h1>${this.name}</h1><p>None of the newest entries is of this name.</p><p><button ?disabled=${this.loading} @click=${() => this.#older()}>Look further back</button></p>`;
     return trouble(new api.Problem(404, { detail: `${this.name} is no learner here, and no entry of the journal bears this name.` }));
+  }
+
+  #stranger() {
+    if (this.name === 'external') return `Nobody’s name: so the store calls what it found in its files and no commit had written, which is edits by hand and values as first recorded. In the journal: ${acts(this.kinds)}.`;
+    return `It owns no parameter and has committed nothing${acts(this.kinds) ? `; ${acts(this.kinds)}` : ''}.`;
   }
 
   #figures(mine) {
     return html`<p class="steps">
         ${stateText(mine)}
-        <span>${mine.last_commit ? html`last commit ${words.ago(mine.last_commit)}` : 'never committed'}</span>
+        <span>${mine.last_commit ? html`last commit ${words.ago(mine.last_commit)}` : `never committed${acts(this.kinds) ? `; ${acts(this.kinds)}` : ''}`}</span>
         ${mine.usual_interval_s === null ? nothing : html`<span>usually every ${words.span(mine.usual_interval_s)}</span>`}
-        <span>${words.count(mine.commits, 'commit')}</span>
+        ${mine.commits ? html`<span>${words.count(mine.commits, 'commit')}</span>` : nothing}
         <span>${words.count(mine.refusals, 'refusal')}</span>
       </p>
-      ${mine.refusals ? html`<p>Refused because of ${Object.entries(mine.refused_by).map(([rule, count], index) => `${index ? ', ' : ''}${ruleText(rule)} ${count}×`)}</p>` : nothing}`;
+      ${mine.refusals ? html`<p>Rules broken: ${Object.entries(mine.refused_by).map(([rule, count], index) => `${index ? ', ' : ''}${ruleText(rule)} ${count}×`)}${several(mine) ? `; ${several(mine)}` : ''}.</p>` : nothing}`;
   }
 
   #actions(mine) {
@@ -157,9 +179,9 @@ class Learner {
   #days() {
     const { days, commits, refusals } = this.days;
     const sum = (list) => list.reduce((a, b) => a + b, 0);
-    const told = `${words.count(sum(commits), 'commit')} and ${words.count(sum(refusals), 'refusal')} in ${words.count(days.length, 'day')}${this.more ? ', as far as is read' : ''}`;
+    const told = `${words.count(sum(commits), 'commit or rollback', 'commits and rollbacks')} and ${words.count(sum(refusals), 'refusal')} in ${words.count(days.length, 'day')}${this.more ? ', as far as is read' : ''}`;
     return html`<div role="img" aria-label="Bars, one a day: ${told}"><count-plot .data=${this.days}></count-plot></div>
-      <p class="dim">The foot of a bar: commits. Above it, in red: refusals. ${told}.</p>`;
+      <p class="dim">The foot of a bar: commits and rollbacks. Above it, in red: refusals. ${told}.</p>`;
   }
 
   #parameters() {

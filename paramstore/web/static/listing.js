@@ -1,6 +1,6 @@
 // Which rows the overview lists, and in which order. Pure but for what stands in `state`.
 
-import { isBase, placeId, position } from 'app/words';
+import { isBase, isFinding, placeId, position } from 'app/words';
 import { state } from 'app/state';
 
 export const COLUMNS = [
@@ -17,7 +17,7 @@ export const COLUMNS = [
   { name: 'notes', word: 'notes', sort: 'notes' },
 ];
 
-const NAMES = ['q', 'ns', 'author', 'learnable', 'changed', 'frozen', 'finding', 'sort'];
+const NAMES = ['q', 'ns', 'author', 'learnable', 'changed', 'frozen', 'finding', 'never', 'sort'];
 
 export const filtersOf = (query) => Object.fromEntries(NAMES.map((name) => [name, query.get(name) ?? '']));
 
@@ -25,7 +25,7 @@ export const sortWord = (sort, name) =>
   !name || sort.replace(/^-/, '') !== name ? 'none' : sort.startsWith('-') ? 'descending' : 'ascending';
 
 const namespaceOf = (key) => key.slice(0, key.indexOf('.'));
-const findings = (id) => (state.notes.get(id) ?? []).filter((note) => note.level === 'finding').length;
+const findings = (id) => (state.notes.get(id) ?? []).filter(isFinding).length;
 
 // --- what is derived from the state, kept while it stands ---------------------------------------------
 
@@ -70,6 +70,7 @@ const TESTS = {
   changed: (item) => item.row.changed,
   frozen: (item) => item.row.frozen,
   finding: (item) => item.findings > 0,
+  never: (item) => (state.notes.get(item.id) ?? []).some((note) => note.rule === 'never_changed'),
 };
 
 function passes(filters) {

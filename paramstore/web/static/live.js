@@ -9,6 +9,7 @@ const REST_MS = [300, 1000, 2000, 5000, 10000];
 export const live = { on: false, since: Date.now(), problem: null };
 
 let last = null; // id of the newest entry that has arrived
+let begun = false;
 let running = null;
 
 /** Follow the journal for as long as the page is open. `tell(name, data)` is called for each event, in
@@ -87,9 +88,14 @@ async function one(stop, tell, opened) {
 function take(event, tell) {
   const data = event.data ? api.parse(event.data) : null;
   // The first hello says where we begin. On a return it must not: what was missed is still to come.
-  if (event.name === 'hello') last ??= data.newest;
   if (event.name === 'reload') last = null;
   tell(event.name, data);
+  if (event.name === 'hello') {
+    // Who comes back without a place, since nothing came after all was read anew, may have missed anything.
+    if (begun && !last) tell('reload', null);
+    last ??= data.newest;
+    begun = true;
+  }
   if (event.id) last = event.id;
 }
 

@@ -54,7 +54,7 @@ export async function page(route, context) {
       return html`
         <h1 class="hidden">Overview of all parameters</h1>
         ${Object.values(filters).some(Boolean) ? nothing : past.view()} ${tools(filters, found, choose, typed, context.act)} ${context.embedded ? nothing : context.act.note()}
-        ${found.items.length ? table(rows, found, filters, choose) : nothingFound(choose)}
+        ${found.items.length ? table(rows, found, filters, choose) : nothingFound(filters, found, choose)}
       `;
     },
   };
@@ -68,19 +68,28 @@ const emptyStore = () =>
     html`<p><code>paramstore init --namespace NAME</code> writes the frame of a first namespace.</p>`,
   );
 
-const nothingFound = (choose) =>
+const NONE = { frozen: 'Nothing is frozen.', finding: 'Nothing has a finding.' };
+
+/** Where one filter alone lets nothing through, its name says more. */
+function noneOf(filters, found) {
+  const [none] = Object.keys(NONE).filter((name) => filters[name] && !found.counts[name]);
+  return NONE[none] ?? 'No parameter is like that.';
+}
+
+const nothingFound = (filters, found, choose) =>
   empty(
-    'No parameter is like that.',
+    noneOf(filters, found),
     html`<p><button @click=${() => choose(filtersOf(new URLSearchParams()))}>Show all</button></p>`,
   );
 
 // --- search and filters -----------------------------------------------------------------------------
 
 const TOGGLES = [
-  ['learnable', 'learnable'],
+  ['learnable', 'learnable', `learnable: ${words.MEANINGS.learnable}`],
   ['changed', 'changed from default'],
   ['frozen', 'frozen'],
-  ['finding', 'has a finding'],
+  ['finding', 'has a finding', `finding: ${words.MEANINGS.finding}`],
+  ['never', 'never changed'],
 ];
 
 function tools(filters, found, choose, typed, act) {
@@ -101,8 +110,8 @@ function tools(filters, found, choose, typed, act) {
     ${choice('namespace', 'all namespaces', namespaces, filters.ns, (ns) => choose({ ns }))}
     ${choice('author', 'all authors', authors, filters.author, (author) => choose({ author }))}
     ${TOGGLES.map(
-      ([name, word]) =>
-        html`<label class="toggle"
+      ([name, word, title]) =>
+        html`<label class="toggle" title=${title ?? nothing}
           ><input
             type="checkbox"
             .checked=${filters[name] === '1'}
@@ -167,7 +176,8 @@ function table(rows, found, filters, choose) {
         .map((item, at) => line(item, part.start + at, found.items, sparks, now))}
       ${gap(part.below)}
     </tbody>
-  </table>`;
+  </table>
+  <p class="legend dim"><span class="mark">*</span> differs from its default</p>`;
 }
 
 const gap = (height) =>
@@ -198,7 +208,7 @@ function line(item, index, items, sparks, now) {
     <th role="rowheader" scope="row" class="c-key">
       <a data-row data-index=${index} href=${parameterHref(row.key, row.context)} title=${words.place(row.key, row.context)}
         >${name(row, mine, item.short)}</a
-      >${row.frozen ? html`<span class="chip held" title="No write reaches it until it is unfrozen">frozen</span>` : nothing}
+      >${row.frozen ? html`<span class="chip held" title="No learner can write it until it is unfrozen; a person can, by force and with a reason">frozen</span>` : nothing}
     </th>
     ${cells(row, item, sparks)}
   </tr>`;
@@ -222,7 +232,7 @@ function cells(row, item, sparks) {
         ? html` <span class="chip finding" title="An environment variable of the server puts this over it">env ${words.value(row.environment, row.type)}</span>`
         : nothing}
     </td>
-    <td role="cell" class="c-unit">${row.unit}</td>
+    <td role="cell" class="c-unit" title=${row.unit || nothing}>${row.unit}</td>
     <td role="cell" class="c-spark">${sparks ? spark(row, item.id) : nothing}</td>
     <td role="cell" class="c-place">${gauge(row.value, row.minimum, row.maximum)}</td>
     <td role="cell" class="c-bounds num">${words.bounds(row)}</td>
@@ -236,15 +246,18 @@ function cells(row, item, sparks) {
           : html`<span class="dim">never</span>`}
     </td>
     <td role="cell" class="c-by">${last && last.author ? html`${authorSign(last.author)}${last.author}` : nothing}</td>
-    <td role="cell" class="c-notes">${notes(state.notes.get(item.id), true)}</td>
+    <td role="cell" class="c-notes">${notes(told(row, item.id), true)}</td>
   `;
 }
+
+/** Its notes; that it is frozen is said beside its name already. */
+const told = (row, id) => (state.notes.get(id) ?? []).filter((note) => !(row.frozen && note.rule === 'frozen'));
 
 /** Who learns it: the owner that the schema names, else whoever moved it last. */
 function learner(row, owner) {
   const name = owner || row.last_change?.author;
   if (!name) return html`<span class="dim">${row.learnable ? 'any learner' : 'people'}</span>`;
-  return html`<span class=${owner ? '' : 'dim'} title=${owner ? 'the only learner that may move it' : 'moved it last'}>${authorSign(name)}${name}</span>`;
+  return html`<span class=${owner ? '' : 'dim'} title=${owner ? `${name}: the only learner that may move it` : `${name} moved it last`}>${authorSign(name)}${name}</span>`;
 }
 
 function spark(row, id) {

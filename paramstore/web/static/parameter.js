@@ -5,7 +5,7 @@ import { contextsView, ownPlaces, placeThatWins } from 'app/contexts';
 import { bound, evidenceText, refusalText } from 'app/facts';
 import { authorLink, empty, gauge, parameterHref, revisionLink, valueCell, valueClass } from 'app/parts';
 import { rulesView } from 'app/rules';
-import { state } from 'app/state';
+import { present, state } from 'app/state';
 import { concerns, trace } from 'app/trace';
 import 'app/plot';
 
@@ -57,6 +57,11 @@ class Parameter {
     this.#again();
   }
 
+  /** Something besides entries has changed: a file, its rules, the end of a freeze. */
+  look() {
+    this.#again();
+  }
+
   leave() {
     this.gone = true;
   }
@@ -73,8 +78,9 @@ class Parameter {
         this.stale = false;
         this.found = await this.#explained();
       } while (this.stale && !this.gone);
-    } catch {
-      // The header says that the server is away; what was read stays.
+    } catch (problem) {
+      // The header says that the server is away; what was read stays. A parameter that is gone does not.
+      if (problem.status === 404 && !this.gone) this.context.navigate(location.hash);
     }
     this.asking = false;
     if (!this.gone) this.context.rerender();
@@ -115,7 +121,7 @@ class Parameter {
   view() {
     const { found } = this;
     const place = placeThatWins(found, ownPlaces(this.key));
-    const line = trace(this.entries, this.key, place, { spec: found.spec, standing: state.places.get(this.context.words.placeId(this.key, place))?.value });
+    const line = trace(this.entries, this.key, place, { spec: found.spec, standing: state.places.get(this.context.words.placeId(this.key, place))?.value, now: present() / 1000 });
     this.#check(place);
     return html`<article class="parameter">
       ${this.#head(place)} ${this.#notes()}
@@ -175,7 +181,7 @@ class Parameter {
   }
 
   #buttons(place) {
-    const { act } = this.context;
+    const { act, words } = this.context;
     const { key } = this;
     const frozen = this.found.frozen.find((freeze) => freeze.pattern === key);
     const value = state.places.get(this.context.words.placeId(key, place))?.value;
@@ -185,7 +191,7 @@ class Parameter {
         ${frozen
           ? html`<button @click=${() => act.unfreeze({ pattern: key })}>Unfreeze…</button>`
           : html`<button @click=${() => act.freeze({ pattern: key })}>Freeze…</button>`}
-        <button @click=${() => act.approve({ pattern: key })}>Approve as baseline…</button>
+        <button title="baseline: ${words.MEANINGS.baseline}" @click=${() => act.approve({ pattern: key })}>Approve as baseline…</button>
         <button @click=${() => act.rollback({ keys: key })}>Roll back…</button>
       </div>`)}
       ${act.note?.() ?? nothing}
@@ -204,8 +210,8 @@ class Parameter {
         <span class="chip held">frozen</span> by ${authorLink(f.author)} since ${words.time(f.since)}${f.until ? html`, until ${words.time(f.until)}` : nothing}
         (<code>${f.pattern}</code>): ${f.reason}
       </li>`)}
-      ${said.filter((note) => note.rule !== 'frozen').map((note) => html`<li class=${note.level === 'finding' ? 'finding' : 'quiet'}>
-        ${note.level === 'finding' ? html`<span aria-hidden="true">▲</span> ` : nothing}${words.isBase(note.at) ? nothing : `${words.at(note.at)}: `}${note.text}
+      ${said.filter((note) => note.rule !== 'frozen').map((note) => html`<li class=${words.isFinding(note) ? 'finding' : 'quiet'}>
+        ${words.isFinding(note) ? html`<span aria-hidden="true">▲</span> ` : nothing}${words.isBase(note.at) ? nothing : `${words.at(note.at)}: `}${note.text}
       </li>`)}
     </ul>`;
   }
@@ -222,7 +228,7 @@ class Parameter {
         <td>${layer.wins ? '← wins' : layer.applies ? '' : 'does not apply here'}</td>
       </tr>`)}</tbody>
     </table></div>
-    <p class="dim">Each layer that applies stands over the ones above it in this table.</p>`;
+    <p class="dim">A read gets the value of the lowest row that applies.</p>`;
   }
 
   // --- entries ---------------------------------------------------------------------------------------

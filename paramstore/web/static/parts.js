@@ -2,13 +2,13 @@
 
 import { html, nothing, svg } from 'lit-html';
 import * as words from 'app/words';
-import { encode } from 'app/api';
-import { typeOf } from 'app/state';
+import { embedded, encode } from 'app/api';
+import { state, typeOf } from 'app/state';
 
 // --- links: the only places where addresses are made -----------------------------------------------
 
 export const parameterHref = (key, context = {}) => {
-  const at = Object.entries(context).map(([name, v]) => `at=${encode(`${name}=${v}`)}`);
+  const at = Object.entries(context).map(([name, v]) => `at=${encode(`${name}=${words.value(v)}`)}`);
   return `#/parameter/${encode(key)}${at.length ? `?${at.join('&')}` : ''}`;
 };
 export const revisionHref = (n) => `#/revision/${encode(n)}`;
@@ -18,7 +18,7 @@ export const parameterLink = (key, context = {}) =>
   html`<a class="key" href=${parameterHref(key, context)}>${words.place(key, context)}</a>`;
 export const revisionLink = (n) => html`<a class="num" href=${revisionHref(n)}>${n}</a>`;
 export const authorLink = (name) =>
-  name ? html`<a class="author" href=${learnerHref(name)}>${authorSign(name)}${name}</a>` : nothing;
+  name ? html`<a class="author" href=${learnerHref(name)} title=${name === 'external' ? 'edits by hand and values as first recorded' : nothing}>${authorSign(name)}${name}</a>` : nothing;
 
 // --- authors: a colour and a shape ------------------------------------------------------------------
 
@@ -77,13 +77,23 @@ const NOTES = {
 
 export const noteWord = (rule) => NOTES[rule] || rule.replaceAll('_', ' ');
 
+const noteTitle = ({ rule, text }) => (words.MEANINGS[noteWord(rule)] ? `${text}\n(${noteWord(rule)}: ${words.MEANINGS[noteWord(rule)]})` : text);
+
 /** Notes as chips; `told` adds their sentences, which only wide pages show. */
 export const notes = (list = [], told = false) =>
   list.map(
-    (note) => html`<span class="chip ${note.level === 'finding' ? 'finding' : 'quiet'}" title=${note.text}
-      >${note.level === 'finding' ? html`<span aria-hidden="true">▲ </span>` : nothing}${noteWord(note.rule)}</span
+    (note) => html`<span class="chip ${words.isFinding(note) ? 'finding' : 'quiet'}" title=${noteTitle(note)}
+      >${words.isFinding(note) ? html`<span aria-hidden="true">▲ </span>` : nothing}${noteWord(note.rule)}</span
     > ${told ? html`<span class="note-text">${note.text}</span>` : nothing}`,
   );
+
+// --- contexts -----------------------------------------------------------------------------------------
+
+/** The values of a dimension that the schema lists or an override is written for, as texts. */
+export function knownValues({ name, choices }) {
+  const written = (state.rows ?? []).map((row) => row.context[name]).filter((value) => value !== undefined);
+  return [...new Set([...(choices ?? []), ...written].map((value) => words.value(value)))].sort();
+}
 
 // --- changes ------------------------------------------------------------------------------------------
 
@@ -96,7 +106,7 @@ export const valueCell = (v, type, absent = '—') =>
 
 /** A table of changes: what it was, what it becomes, what was asked for and which rule bound it. */
 export const changesTable = (changes, caption, { links = true } = {}) => {
-  const bound = changes.some((c) => c.bound_by || c.overrode?.length);
+  const bound = changes.some((c) => (c.bound_by && !words.onlyRounded(c)) || c.overrode?.length);
   return html`<div class="scroll" tabindex="0" role="region" aria-label=${caption}>
     <table class="plain">
       <caption class="hidden">${caption}</caption>
@@ -125,7 +135,7 @@ const changeRow = (c, type, links, bound) =>
 
 const boundBy = (c, type) => {
   if (c.overrode?.length) return html`<span class="forced">forced past ${c.overrode.join(', ')}</span>`;
-  return c.bound_by ? html`${c.bound_by} <span class="dim">(${words.value(c.requested, type)} was asked for)</span>` : nothing;
+  return c.bound_by && !words.onlyRounded(c) ? html`${c.bound_by} <span class="dim">(${words.value(c.requested, type)} was asked for)</span>` : nothing;
 };
 
 // --- states ---------------------------------------------------------------------------------------------
@@ -135,7 +145,7 @@ export const loading = html`<p class="state" role="status">Reading…</p>`;
 export const trouble = (problem, retry) => html`<section class="state" role="alert">
   <h1>${problem.status === 404 ? 'Not found' : 'This could not be read'}</h1>
   <p class="pre">${problem.detail || String(problem.message || problem)}</p>
-  ${retry ? html`<p><button @click=${retry}>Try again</button></p>` : nothing}
+  ${retry && !embedded ? html`<p><button @click=${retry}>Try again</button></p>` : nothing}
 </section>`;
 
 export const empty = (sentence, more = nothing) => html`<section class="state"><p>${sentence}</p>${more}</section>`;

@@ -12,13 +12,16 @@ import { authorSign } from 'app/parts';
 import { over, spot, under } from 'app/plot_draw';
 import { categoryAxis, colours, decimalsFor, extent, TIME_AXIS, watch } from 'app/plot_scale';
 import { drawable, reach, trace } from 'app/trace';
+import { present } from 'app/state';
 import * as words from 'app/words';
 import 'app/spark';
 
 const NEAR = 26; // pixels within which the mouse takes hold of a mark
 const DOUBLE_MS = 260; // a second click within this time resets the zoom instead of opening a revision
+const EDGE = 9; // pixels at either end of the time axis: a mark there is not cut in half
 const LEAST_S = 0.5; // of the time axis
 const PRINTING = ['beforeprint', 'afterprint'];
+const COARSE = matchMedia('(pointer: coarse)');
 const ROWS = 200; // of the table, until all are asked for
 
 class ParamPlot extends HTMLElement {
@@ -48,7 +51,7 @@ class ParamPlot extends HTMLElement {
     if (other) [this.#zoom, this.#whole] = [null, null];
     if (!data) return;
     const { entries, key, context, spec, standing } = data;
-    this.#trace = trace(entries, key, context ?? {}, { spec, standing });
+    this.#trace = trace(entries, key, context ?? {}, { spec, standing, now: present() / 1000 });
     this.#at = other || !chosen ? -1 : this.#trace.marks.findIndex((m) => m.entry.id === chosen.entry.id && m.sort === chosen.sort);
     if (this.isConnected) this.#show();
   }
@@ -126,6 +129,7 @@ class ParamPlot extends HTMLElement {
 
   #hint() {
     if (!this.#trace.marks.length) return html`<p class="quiet">No change of this value is recorded yet.</p>`;
+    if (COARSE.matches) return html`<p class="quiet">Touch the plot to see who changed the value and why; touch again to open the revision.</p>`;
     return html`<p class="quiet">Point at the plot, or move along it with the arrow keys, to see who changed the value and why.
       A click opens the revision. Drag to zoom; a double click shows everything again.</p>`;
   }
@@ -143,7 +147,7 @@ class ParamPlot extends HTMLElement {
       ${has((m) => m.entry.kind === 'rollback') ? item('rollback', 'rolled back') : nothing}
       ${t.bands.length ? item('frozen', 'frozen') : nothing}
       ${t.numeric && (low != null || high != null) ? item('bound', `bounds ${name.low} … ${name.high}`) : nothing}
-      ${t.numeric && t.baselines.length ? item('baseline', 'baseline') : nothing}
+      ${t.numeric && t.baselines.length ? html`<li title=${words.MEANINGS.baseline}><span class="sample baseline"></span>baseline</li>` : nothing}
       ${far ? item('reach', `one step reaches ${words.value(tidy(far.low))} … ${words.value(tidy(far.high))}`) : nothing}
     </ul>`;
   }
@@ -246,7 +250,8 @@ class ParamPlot extends HTMLElement {
     const { low, high, whole } = extent(this.#view, from, to, this.#whole);
     this.#view.whole = whole;
     this.#plot.batch(() => {
-      this.#plot.setScale('x', { min: from, max: to });
+      const room = ((to - from) * EDGE) / Math.max(this.#stage.clientWidth - 80, 100);
+      this.#plot.setScale('x', { min: from - room, max: to + room });
       this.#plot.setScale('y', { min: low, max: high });
     });
   }

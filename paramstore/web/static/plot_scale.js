@@ -128,12 +128,13 @@ export const short = (text, most = LONGEST) => (text.length > most ? `${text.sli
 
 /** Values as numbers that a small line can show: those that are none by the order in which they first came. */
 export function heights(values) {
-  const numbers = values.map((value) => (value === undefined ? null : drawable(value)));
-  if (numbers.every((number) => number !== null)) return numbers;
+  const absent = (value) => value === undefined || value === null; // an override that was removed: a gap
+  const numbers = values.map((value) => (absent(value) ? null : drawable(value)));
+  if (values.every((value, index) => absent(value) || numbers[index] !== null)) return numbers;
   const known = new Map();
-  for (const value of values) {
+  for (const value of values.filter((one) => !absent(one))) {
     const text = words.value(value);
     if (!known.has(text)) known.set(text, known.size);
   }
-  return values.map((value) => known.get(words.value(value)));
+  return values.map((value) => (absent(value) ? null : known.get(words.value(value))));
 }

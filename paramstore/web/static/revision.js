@@ -6,6 +6,12 @@ import { evidence, refusals, ruleText } from 'app/facts';
 import { authorLink, empty, parameterLink, revisionLink, valueCell } from 'app/parts';
 import { typeOf } from 'app/state';
 import { drawable } from 'app/trace';
+import { placeId, same } from 'app/words';
+
+const CHANGING = ['commit', 'external', 'rollback'];
+const VERDICTS = { better: 'better', worse: 'worse', 'cannot tell': 'unsure' };
+const MOST = 500; // entries among which causes and cures are looked for
+const FEW = 8; // revisions that are named, and rollbacks that are looked into
 
 export async function page(route, context) {
   const { api } = context;
@@ -28,6 +34,38 @@ class Revision {
   async read() {
     const { api } = this.context;
     this.found = await api.get(api.path(['revisions', this.number]));
+    this.made = this.found.entries.find((entry) => CHANGING.includes(entry.kind));
+    // What came of it and what it came from is told when it is known: the page does not wait for it.
+    if (this.made) Promise.allSettled([this.#judge(), this.#undone(), this.#undid()]).then(() => this.context.rerender());
+  }
+
+  async #judge() {
+    const { api, health } = this.context;
+    if (!health?.scorecard) return;
+    const card = await api.get(api.path(['scorecard'], { revision: this.number }));
+    this.judged = card.changes?.find((one) => String(one.revision) === this.number);
+  }
+
+  /** Find the rollbacks that went back past this revision. */
+  async #undone() {
+    const { api } = this.context;
+    const mine = new Set(this.made.changes.map(placeOf));
+    const later = (await api.get(api.path(['history'], { kind: 'rollback', limit: MOST }))).entries.filter(
+      (entry) => entry.kind === 'rollback' && entry.revision > this.made.revision && entry.changes.some((change) => mine.has(placeOf(change))),
+    );
+    const ways = await Promise.all(later.slice(0, FEW).map((entry) => this.#way(entry)));
+    this.undone = later.slice(0, FEW).filter((_, at) => ways[at].passed.some((entry) => entry.revision === this.made.revision));
+  }
+
+  async #undid() {
+    if (this.made.kind === 'rollback') this.way = await this.#way(this.made);
+  }
+
+  async #way(rollback) {
+    const { api } = this.context;
+    const query = { before: rollback.id, limit: MOST, pattern: shared(rollback.changes) };
+    const past = (await api.get(api.path(['history'], query))).entries;
+    return wayBack(rollback, past.filter((entry) => entry.revision < rollback.revision && CHANGING.includes(entry.kind)).reverse());
   }
 
   get newest() {
@@ -70,12 +108,32 @@ class Revision {
           ${revision < this.newest ? html`<a href="#/compare?a=${revision}&b=${this.newest}">what changed since</a>` : nothing}
         </p>
         ${first ? html`<p>${words.time(first.time)} <span class="dim">(${words.ago(first.time)})</span></p>` : nothing}
+        ${this.#fate()}
       </div>
       ${act.offer(html`<div class="buttons">
         ${revision < this.newest ? html`<button @click=${() => act.rollback({ to: revision })}>Roll back to here…</button>` : nothing}
-        ${revision > 0 ? html`<button @click=${() => act.rollback({ to: revision - 1 })}>Roll back to before this…</button>` : nothing}
+        ${revision > 0 ? html`<button @click=${() => act.rollback(this.#before())}>Roll back to before this…</button>` : nothing}
       </div>`)}
     </header>`;
+  }
+
+  /** Take back what this author did since, of this parameter alone where it is one; the dialog says how far it reaches. */
+  #before() {
+    const keys = new Set(this.made?.changes.map((change) => change.key));
+    return { to: this.found.revision - 1, by: this.made?.author ?? '', keys: keys.size === 1 ? [...keys][0] : '' };
+  }
+
+  /** What came of it: its verdict, who took it back, and of a rollback what it took back. */
+  #fate() {
+    const { words } = this.context;
+    return html`${this.judged
+        ? html`<p class="verdict"><span class=${VERDICTS[this.judged.verdict] ?? ''}>${this.judged.verdict}</span> <span class="dim">${this.judged.why}</span> <a href="#/scorecard">scorecard</a></p>`
+        : nothing}
+      ${(this.undone ?? []).map((entry) => html`<p class="fate">Taken back by ${authorLink(entry.author)} in revision ${revisionLink(entry.revision)}${entry.reason ? html`: <q>${entry.reason}</q>` : nothing}</p>`)}
+      ${this.way?.passed.length
+        ? html`<p class="fate">${this.way.to === null ? 'It took back' : html`It brought back what stood at revision ${revisionLink(this.way.to)}, and so took back`} what these had set:</p>
+          <ul class="fate">${byAuthor(this.way.passed).map(([name, numbers]) => html`<li>${authorLink(name)} in ${numbers.length === 1 ? 'revision' : 'revisions'} ${numbers.slice(0, FEW).map((n, at) => html`${at ? ', ' : nothing}${revisionLink(n)}`)}${numbers.length > FEW ? ` and ${numbers.length - FEW} more` : nothing}</li>`)}</ul>`
+        : nothing}`;
   }
 
   #entry(entry) {
@@ -90,7 +148,7 @@ class Revision {
         ${this.#forced(entry.changes ?? [], details)}
       </div>
       ${this.#projected(entry.changes ?? [])}
-      <p class="dim">entry ${entry.id}</p>
+      <p class="dim">id of this entry in the journal: ${entry.id}</p>
     </section>`;
   }
 
@@ -147,6 +205,42 @@ function baselines(items, pattern) {
     <table class="plain facts"><tbody>
       ${items.map((item) => html`<tr><th scope="row">${parameterLink(item.key, item.context)}</th><td>${valueCell(item.value, typeOf(item.key))}</td></tr>`)}
     </tbody></table>`;
+}
+
+const placeOf = (change) => placeId(change.key, change.context);
+
+/** Undo `past` (newest first) in thought until all that a rollback wrote stands as it wrote it: which entries it went back past (oldest
+ * first), and to which revision; null where that cannot be told, as when it took back one author's changes alone. */
+function wayBack(rollback, past) {
+  const aims = new Map(rollback.changes.map((change) => [placeOf(change), change.new]));
+  const values = new Map(rollback.changes.map((change) => [placeOf(change), change.old]));
+  const lasts = new Map(); // by place: who had set what was taken away
+  const passed = [];
+  for (const entry of past) {
+    const touched = entry.changes.filter((change) => aims.has(placeOf(change)) && !same(change.old, change.new));
+    if (!touched.length) continue;
+    passed.unshift(entry);
+    for (const change of touched) {
+      if (!lasts.has(placeOf(change))) lasts.set(placeOf(change), entry);
+      values.set(placeOf(change), change.old);
+    }
+    if ([...aims].every(([place, aim]) => same(aim, values.get(place)))) return { to: entry.revision - 1, passed };
+  }
+  return { to: null, passed: [...new Set(lasts.values())].reverse() };
+}
+
+function byAuthor(entries) {
+  const found = new Map();
+  for (const { author, revision } of entries) found.set(author, [...(found.get(author) ?? []), revision]);
+  return [...found];
+}
+
+/** A pattern for all keys of these changes, where they are one or one group. */
+function shared(changes) {
+  const keys = [...new Set(changes.map((change) => change.key))];
+  const groups = new Set(keys.map((key) => key.slice(0, key.lastIndexOf('.'))));
+  if (keys.length === 1) return keys[0];
+  return groups.size === 1 ? `${[...groups][0]}.*` : undefined;
 }
 
 const SAME_GROUP = (change) => `${change.key.slice(0, change.key.lastIndexOf('.'))} ${JSON.stringify(change.context ?? {})}`;

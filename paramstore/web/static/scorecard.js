@@ -6,26 +6,42 @@ import { typeOf } from 'app/state';
 import * as words from 'app/words';
 import 'app/forest_plot';
 
-const ROWS = 40; // of the drawing and of the table, until all are asked for
+const ROWS = 40; // of the drawing and of the table, until all are asked for; whatever has a verdict is always shown
 const SHOWN = 3; // changes of one entry that its row spells out
 const PENDING_MS = 1500;
 const REST_MS = 15000; // how soon after a commit the figures are asked for again
 
 export async function page(route, context) {
-  const mine = new Scorecard(context);
+  const mine = new Scorecard(context, route.query);
   await mine.read();
   return mine;
 }
 
+const decided = (one) => one.verdict !== 'cannot tell';
+const size = (one) => Math.abs(one.mean_difference ?? 0);
+
+/** Orders of a list that is newest first. */
+const ORDERS = {
+  verdict: ['verdicts first, largest effect on top', (list) => [...largest(list.filter(decided)), ...list.filter((one) => !decided(one))]],
+  effect: ['largest effect first', (list) => largest(list)],
+  newest: ['newest first', (list) => list],
+};
+const largest = (list) => [...list].sort((a, b) => size(b) - size(a));
+
+const MEASURES = { mean: 'difference of the mean', win_rate: 'difference of the win rate, in points' };
+const VERDICTS = ['better', 'worse', 'cannot tell'];
+const USUAL = { show: 'compared', order: 'verdict', measure: 'mean' }; // `show`: compared, all, or a verdict
+
 class Scorecard {
-  constructor(context) {
+  constructor(context, query) {
     this.context = context;
     this.title = 'Scorecard';
     this.card = null;
     this.without = !context.health?.scorecard; // nobody gave outcomes
     this.all = false;
-    this.only = 'compared'; // or 'all': those without outcomes too
-    this.measure = 'mean';
+    for (const [name, among] of [['show', ['all', ...VERDICTS]], ['order', Object.keys(ORDERS)], ['measure', Object.keys(MEASURES)]]) {
+      this[name] = among.includes(query.get(name)) ? query.get(name) : USUAL[name];
+    }
     this.timer = 0;
   }
 
@@ -55,14 +71,16 @@ class Scorecard {
 
   // --- what is shown ---------------------------------------------------------------------------------
 
-  /** The rows of table and drawing, newest first; made only when something about them has changed. */
+  /** The rows of table and drawing; made only when something about them has changed. */
   #draw() {
     const changes = [...this.card.changes].reverse();
     this.compared = changes.filter((one) => one.mean_interval);
-    this.listed = this.only === 'compared' ? this.compared : changes;
+    const chosen = { all: changes, compared: this.compared }[this.show] ?? changes.filter((one) => one.verdict === this.show);
+    this.listed = ORDERS[this.order][1](chosen);
+    this.shown = this.listed.filter((one, place) => this.all || place < ROWS || decided(one));
     const name = this.measure === 'mean' ? 'mean' : 'win_rate';
     const scale = this.measure === 'mean' ? 1 : 100;
-    const drawn = this.compared.filter((one) => one[`${name}_interval`]).slice(0, this.all ? Infinity : ROWS);
+    const drawn = this.shown.filter((one) => one[`${name}_interval`]);
     this.forest = {
       rows: drawn.map((one) => ({
         label: `${one.revision} ${one.author}`, revision: one.revision, verdict: one.verdict,
@@ -73,6 +91,8 @@ class Scorecard {
 
   #set(name, value) {
     this[name] = value;
+    const said = Object.keys(USUAL).filter((each) => this[each] !== USUAL[each]).map((each) => [each, this[each]]);
+    if (name in USUAL) this.context.navigate(`#/scorecard${said.length ? `?${new URLSearchParams(said)}` : ''}`, { replace: true });
     this.#draw();
     this.context.rerender();
   }
@@ -90,8 +110,9 @@ class Scorecard {
   #summary(card) {
     const of = (verdict) => card.changes.filter((one) => one.verdict === verdict).length;
     return html`<p class="steps">
-      <span class="better">${of('better')} better</span> <span class="worse">${of('worse')} worse</span>
-      <span class="unsure">${of('cannot tell')} cannot tell</span>
+      ${VERDICTS.map((verdict) => html`<button type="button" class="plain-button ${CLASS[verdict]}" aria-pressed=${String(this.show === verdict)}
+        title=${this.show === verdict ? 'Show the others, too' : 'Show only these'} @click=${() => this.#set('show', this.show === verdict ? USUAL.show : verdict)}
+        >${of(verdict)} ${verdict}</button>`)}
       <span class="dim">${words.count(card.outcomes, 'outcome')} over ${words.count(card.revisions.length, 'revision')}; ${words.count(card.compared, 'change')} compared</span>
     </p>`;
   }
@@ -99,12 +120,15 @@ class Scorecard {
   #switches() {
     return html`<div class="line">
       <label><span class="dim">Measure</span> <select @change=${(e) => this.#set('measure', e.target.value)}>
-        <option value="mean" ?selected=${this.measure === 'mean'}>difference of the mean</option>
-        <option value="win_rate" ?selected=${this.measure === 'win_rate'}>difference of the win rate, in points</option>
+        ${Object.entries(MEASURES).map(([name, word]) => option(name, word, this.measure))}
       </select></label>
-      <label><span class="dim">Changes</span> <select @change=${(e) => this.#set('only', e.target.value)}>
-        <option value="compared" ?selected=${this.only === 'compared'}>with outcomes on both sides (${this.compared.length})</option>
-        <option value="all" ?selected=${this.only === 'all'}>all (${this.card.changes.length})</option>
+      <label><span class="dim">Changes</span> <select @change=${(e) => this.#set('show', e.target.value)}>
+        ${option('compared', `with outcomes on both sides (${this.compared.length})`, this.show)}
+        ${VERDICTS.map((verdict) => option(verdict, `only ${verdict}`, this.show))}
+        ${option('all', `all (${this.card.changes.length})`, this.show)}
+      </select></label>
+      <label><span class="dim">Order</span> <select @change=${(e) => this.#set('order', e.target.value)}>
+        ${Object.entries(ORDERS).map(([name, [word]]) => option(name, word, this.order))}
       </select></label>
     </div>`;
   }
@@ -113,7 +137,7 @@ class Scorecard {
     const what = this.measure === 'mean' ? `mean of ${this.card.metric}` : 'win rate, in points';
     return html`<section aria-labelledby="forest">
       <h2 id="forest">After minus before: ${what}</h2>
-      <div role="img" aria-label="One interval for each of ${this.forest.rows.length} changes, newest first; the table below says the same in numbers.">
+      <div role="img" aria-label="One interval for each of ${this.forest.rows.length} changes, ${ORDERS[this.order][0]}; the table below says the same in numbers.">
         <forest-plot .data=${this.forest}></forest-plot>
       </div>
       <p class="dim"><span class="better">better</span> and <span class="worse">worse</span>: the whole interval lies on one side of zero. <span class="unsure">cannot tell</span>: it does not,
@@ -122,12 +146,13 @@ class Scorecard {
   }
 
   #table() {
-    const shown = this.all ? this.listed : this.listed.slice(0, ROWS);
+    const { shown } = this;
+    if (!shown.length) return empty('There is no such change.');
     return html`<div class="scroll" tabindex="0" role="region" aria-label="Changes and what came of them"><table class="plain wide">
         <thead><tr>
-          <th scope="col" class="right">revision</th><th scope="col">change</th><th scope="col">by</th><th scope="col">verdict</th>
+          <th scope="col" class="right">revision</th><th scope="col">change</th><th scope="col">by</th><th scope="col">verdict, and why</th>
           <th scope="col" class="right">before</th><th scope="col" class="right">after</th><th scope="col" class="right">mean difference</th>
-          <th scope="col" class="right">win rate difference</th><th scope="col">why</th>
+          <th scope="col" class="right">win rate difference, points</th>
         </tr></thead>
         <tbody>${shown.map((one) => this.#row(one))}</tbody>
       </table></div>
@@ -141,12 +166,11 @@ class Scorecard {
       <td class="what">${one.changes.slice(0, SHOWN).map((c) => html`<div>${parameterLink(c.key, c.context)} <span class=${valueClass(c.old, c.new)}>${words.change(c.old, c.new, typeOf(c.key))}</span></div>`)}
         ${more > 0 ? html`<div class="dim">and ${more} more</div>` : nothing}${one.reason ? html`<div class="dim">${one.reason}</div>` : nothing}</td>
       <td>${authorLink(one.author)}<div class="dim nowrap">${words.ago(one.time)}</div></td>
-      <td class="nowrap"><span class=${CLASS[one.verdict] ?? ''}>${one.verdict}</span></td>
+      <td class="because"><span class=${CLASS[one.verdict] ?? ''}>${one.verdict}</span><div class="dim">${why(one)}</div></td>
       <td class="right num" data-name="before">${side(one.before)}</td>
       <td class="right num" data-name="after">${side(one.after)}</td>
       <td class="right num" data-name="mean">${difference(one.mean_difference, one.mean_interval)}</td>
-      <td class="right num" data-name="win rate">${difference(one.win_rate_difference, one.win_rate_interval, 100, ' points')}</td>
-      <td class="because">${why(one)}</td>
+      <td class="right num" data-name="win rate">${difference(one.win_rate_difference, one.win_rate_interval, 100)}</td>
     </tr>`;
   }
 
@@ -156,7 +180,7 @@ class Scorecard {
       <p>Before: outcomes since the previous change of one of the same keys. After: outcomes until the next one. The verdict is about the mean.</p>
       <p>A later outcome that differs does not prove that the change is why: markets move, too, and other changes fall into the same time (they are named).</p>
       <p><strong>“Cannot tell”</strong> is no fault. It says that the difference seen may well be chance, or that one side has fewer than ${card.min_count} outcomes.
-        “Needed” is how many outcomes on each side would show a difference of the size seen.</p>
+        What “this difference takes” is how many outcomes on each side would show a difference of the size seen.</p>
       ${card.compared ? html`<p>All verdicts together hold with a level of ${card.level}: each of the ${words.count(card.compared, 'interval')} is at ${Number(card.adjusted_level.toPrecision(6))}.</p>` : nothing}
     </section>`;
   }
@@ -183,6 +207,8 @@ class Scorecard {
   }
 }
 
+const option = (value, word, chosen) => html`<option value=${value} .selected=${value === chosen}>${word}</option>`;
+
 const CLASS = { better: 'better', worse: 'worse', 'cannot tell': 'unsure' };
 
 const short = (number) => String(Number(number.toPrecision(4)));
@@ -192,11 +218,10 @@ const side = (tally) =>
     ? html`${tally.count.toLocaleString('en')}<div class="dim">mean ${short(tally.mean)}</div><div class="dim">${(tally.win_rate * 100).toFixed(1)} % won</div>`
     : html`<span class="dim">none</span>`;
 
-function difference(value, interval, scale = 1, unit = '') {
+function difference(value, interval, scale = 1) {
   if (value === null || value === undefined) return nothing;
   const signed = (number) => `${number > 0 ? '+' : ''}${Number((number * scale).toPrecision(3))}`;
-  return html`${signed(value)}${interval ? html`<div class="dim">${signed(interval[0])} … ${signed(interval[1])}${unit}</div>` : nothing}`;
+  return html`${signed(value)}${interval ? html`<div class="dim">${signed(interval[0])} … ${signed(interval[1])}</div>` : nothing}`;
 }
 
-const why = (one) => html`${one.why}${one.needed_per_side ? html`<div class="dim">needed: ${one.needed_per_side.toLocaleString('en')} a side</div>` : nothing}
-  ${one.shared_with.length ? html`<div class="dim">shared with ${one.shared_with.length === 1 ? 'revision' : 'revisions'} ${one.shared_with.slice(0, SHOWN).map((n, index) => html`${index ? ', ' : nothing}${revisionLink(n)}`)}${one.shared_with.length > SHOWN ? ` and ${one.shared_with.length - SHOWN} more` : nothing}</div>` : nothing}`;
+const why = (one) => html`${one.why}${one.shared_with.length ? html`<div class="dim">shared with ${one.shared_with.length === 1 ? 'revision' : 'revisions'} ${one.shared_with.slice(0, SHOWN).map((n, index) => html`${index ? ', ' : nothing}${revisionLink(n)}`)}${one.shared_with.length > SHOWN ? ` and ${one.shared_with.length - SHOWN} more` : nothing}</div>` : nothing}`;

@@ -131,9 +131,11 @@ class ParamSpark extends HTMLElement {
       if (bound === null || bound < u.scales.y.min || bound > u.scales.y.max) continue;
       ctx.fillRect(bbox.left, Math.round(u.valToPos(bound, 'y', true)), bbox.width, ratio);
     }
+    const last = u.data[1].at(-1);
+    if (last === null) return ctx.restore(); // nothing stands there now
     ctx.fillStyle = palette(this).line;
     ctx.beginPath();
-    ctx.arc(bbox.left + bbox.width, u.valToPos(u.data[1].at(-1), 'y', true), 2 * ratio, 0, 2 * Math.PI);
+    ctx.arc(bbox.left + bbox.width, u.valToPos(last, 'y', true), 2 * ratio, 0, 2 * Math.PI);
     ctx.fill();
     ctx.restore();
   }

@@ -2,7 +2,7 @@
 // never makes the page read everything anew.
 
 import * as api from 'app/api';
-import { isBase, matches, placeId, same } from 'app/words';
+import { author, isBase, matches, placeId, same } from 'app/words';
 
 export const state = {
   health: null,
@@ -45,30 +45,39 @@ export async function readFreezes() {
   holdAll();
 }
 
-let arrived = []; // entries that came while rows were being read: the answer may be older than they are
+let arrived = []; // entries that came while something was being read: the answer may be older than they are
 let reading = 0;
 
-export async function readRows() {
+async function whileArriving(read) {
   reading += 1;
   try {
-    const rows = await api.get('parameters');
-    state.rows = rows.map((row) => ({ ...row }));
-    index();
-    for (const entry of arrived) takeChanges(entry);
-    holdAll();
+    await read();
   } finally {
     reading -= 1;
     if (!reading) arrived = [];
   }
 }
 
-export async function readSparks() {
-  const found = await api.get('sparklines');
-  state.sparks = new Map(
-    found.points.map((p) => [placeId(p.key, p.context), { times: [...p.times], values: [...p.values] }]),
-  );
-  moved();
-}
+export const readRows = () =>
+  whileArriving(async () => {
+    const rows = await api.get('parameters');
+    state.rows = rows.map((row) => ({ ...row }));
+    // Before anything is drawn, and in one order: so each author has the same sign on every page.
+    for (const name of new Set(rows.map((row) => row.last_change?.author ?? '').sort())) author(name);
+    index();
+    for (const entry of arrived) takeChanges(entry);
+    holdAll();
+  });
+
+export const readSparks = () =>
+  whileArriving(async () => {
+    const { revision, points } = await api.get('sparklines');
+    state.sparks = new Map(
+      points.map((p) => [placeId(p.key, p.context), { times: [...p.times], values: [...p.values], revision }]),
+    );
+    for (const entry of arrived.filter(moves)) for (const change of entry.changes) spark(entry, change);
+    moved();
+  });
 
 let asking = null; // one question to the doctor at a time
 
@@ -131,21 +140,22 @@ export function takeEntry(entry) {
   return !['abort', 'merge'].includes(entry.kind);
 }
 
+const moves = (entry) => entry.kind !== 'refusal' && entry.kind !== 'abort';
+
 function takeChanges(entry) {
-  if (entry.kind === 'refusal' || entry.kind === 'abort') return;
-  for (const change of entry.changes) takeChange(entry, change);
+  if (moves(entry)) for (const change of entry.changes) takeChange(entry, change);
 }
 
 function takeChange(entry, change) {
-  if (!state.rows || (change.old !== undefined && same(change.old, change.new))) return;
+  if (!state.rows || isKept(change)) return;
   const id = placeId(change.key, change.context);
   const row = state.places.get(id);
   if (row && (row.last_change?.revision ?? -1) >= entry.revision) return;
-  if (entry.revision === 0) return spark(id, entry, change); // it stood before it was written down: no change
+  if (entry.revision === 0) return spark(entry, change); // it stood before it was written down: no change
   if (change.new === undefined) remove(id);
   else if (row) renew(row, entry, change);
   else if (!isBase(change.context)) addOverride(entry, change);
-  spark(id, entry, change);
+  spark(entry, change);
   state.touched.set(id, Date.now());
 }
 
@@ -172,15 +182,19 @@ function remove(id) {
   state.rows = state.rows.filter((row) => state.places.get(placeId(row.key, row.context)) === row);
 }
 
-function spark(id, entry, change) {
-  if (change.new === undefined) return;
-  const known = state.sparks.get(id) ?? { times: [], values: [] };
+const isKept = ({ old, new: now }) => old !== undefined && same(old, now);
+
+/** Add a point. Revisions tell what is known: clocks are set back, and two changes may bear one time. */
+function spark(entry, change) {
+  const id = placeId(change.key, change.context);
+  const known = state.sparks.get(id) ?? { times: [], values: [], revision: -1 };
+  if (known.revision >= entry.revision || isKept(change)) return;
   const when = Date.parse(entry.time) / 1000;
-  if (known.times.at(-1) >= when) return;
-  const from = -(SPARK_POINTS - 1);
+  const first = known.times.length || change.old === undefined ? [] : [change.old];
   state.sparks.set(id, {
-    times: [...known.times.slice(from), when],
-    values: [...known.values.slice(from), change.new],
+    times: [...known.times, ...first.map(() => when), when].slice(-SPARK_POINTS),
+    values: [...known.values, ...first, change.new ?? null].slice(-SPARK_POINTS), // null: there was none
+    revision: entry.revision,
   });
 }
 
@@ -189,14 +203,15 @@ function index() {
   moved();
 }
 
-/** Mark what is frozen now; a freeze that has come to its end holds no more. */
+/** Mark what is frozen now. */
 export function holdAll() {
-  const now = Date.now();
-  state.freezes = state.freezes.filter((f) => !f.until || Date.parse(f.until) > now);
   for (const row of state.rows ?? []) {
     row.frozen = state.freezes.some((f) => matches(row.key, f.pattern));
   }
   moved();
 }
+
+/** Now, in ms; in a report the moment at which it was made, since it knows nothing of what came after it. */
+export const present = () => (api.embedded ? Date.parse(state.health.made) : Date.now());
 
 export const frozenAll = () => state.freezes.find((f) => f.pattern === '*');

@@ -33,7 +33,7 @@ const text = (value) => JSON.stringify(value, (name, v) => (typeof v === 'bigint
  * each with the number or category at which it is drawn. `standing` is what the store says now, if that is known:
  * an edit by hand that no entry records yet ends the line.
  */
-export function trace(entries, key, context, { spec = {}, standing, now = Date.now() / 1000 } = {}) {
+export function trace(entries, key, context, { spec = {}, standing, now }) {
   const place = placeId(key, context);
   const found = { steps: [], marks: [], bands: [], baselines: [], open: new Map(), last: -Infinity, value: undefined };
   for (const entry of entries) {

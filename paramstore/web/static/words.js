@@ -51,6 +51,13 @@ export const same = (a, b) => a === b || JSON.stringify(a ?? null, whole) === JS
 
 const whole = (name, v) => (typeof v === 'bigint' ? `${v}n` : v);
 
+/** Tell whether what came out is what was asked for but for digits that the schema does not keep. */
+export function onlyRounded({ bound_by: rule, requested, old, new: now }) {
+  if (rule !== 'decimals' || typeof requested !== 'number' || typeof now !== 'number') return false;
+  const digits = Math.max(...[old, now].map((v) => (typeof v === 'number' ? (String(v).split('.')[1] ?? '').length : 0)));
+  return Math.abs(requested - now) <= 0.51 * 10 ** -digits;
+}
+
 /** Write a change without its key; `undefined` is a value that is not there. */
 export function change(before, after, type = '') {
   if (before === undefined && after === undefined) return 'stays as it is';
@@ -105,13 +112,20 @@ export function local(moment) {
   return `${day} ${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
 }
 
-/** Write a length of time, as people say it: 45 s, 12 min, 3 h, 2 d. */
+/** Give a time that was typed without a zone the one in which this page shows times; anything else stays as it is. */
+export function zoned(text) {
+  const [, day, clock = '00:00'] = text.match(/^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?))?$/) ?? [];
+  const moment = new Date(`${day}T${clock}`);
+  return Number.isNaN(moment.getTime()) ? text : moment.toISOString();
+}
+
+/** Write a length of time, as people say it: 45 s, 12 min, 3 h, 2 d. Rounded as the doctor does: both may speak of one event. */
 export function span(seconds) {
   const s = Math.abs(seconds);
   for (const [size, unit, most] of [[1, 's', 60], [60, 'min', 3600], [3600, 'h', 172800]]) {
-    if (s < most) return `${Math.floor(s / size)} ${unit}`;
+    if (s < most) return `${Math.round(s / size)} ${unit}`;
   }
-  return `${Math.floor(s / 86400).toLocaleString('en')} d`;
+  return `${Math.round(s / 86400).toLocaleString('en')} d`;
 }
 
 export function agoText(moment) {
@@ -176,6 +190,21 @@ function told({ kind: what, details = {} }) {
   }
   return `${details.pattern ?? ''}${details.until ? ` until ${local(details.until)}` : ''}`;
 }
+
+// --- what words mean ------------------------------------------------------------------------------
+
+/** Words of the page that are not everybody's, each in a sentence; docs/glossary.md has all of them. */
+export const MEANINGS = {
+  baseline: 'the value that a person last stood for; drift is measured from it',
+  drift: 'how far a value is from its baseline',
+  finding: 'something that the doctor thinks a person should look at',
+  'back and forth': 'each of the last changes went against the one before it, as if nothing were learned',
+  learnable: 'learners may change it; what is not is left to people',
+  cooldown: 'the time that must pass between two changes of a value',
+};
+
+/** Whether a note asks for a look. What has never changed is told quietly: it would drown the others. */
+export const isFinding = (note) => note.level === 'finding' && note.rule !== 'never_changed';
 
 // --- authors --------------------------------------------------------------------------------------
 
