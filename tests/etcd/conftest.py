@@ -14,7 +14,6 @@ LONGEST = (
 )  # begun first, so that no processor waits for them at the end
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if all(Path(__file__).parent in item.path.parents for item in items):
         items.sort(key=lambda item: item.path.name not in LONGEST)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mutants import Mutant, planted, run_on
+from mutants import Mutant, planted, run_on, sample
 
 FUZZ = Path(__file__).parent
 LEAKS = (
@@ -21,7 +21,9 @@ REWRITE = Mutant("a refused file is written anew", "_backends/_loader.py", "    
 SERVED = Mutant("a refused file is served", "_schema.py", "        if problems:\n            raise DocumentError(file, \"\\n  \".join(problems))\n", "")  # fmt: skip
 
 
-@pytest.mark.parametrize(("target", "inputs", "bug"), LEAKS, ids=[bug.name for _, _, bug in LEAKS])
+@pytest.mark.parametrize(
+    ("target", "inputs", "bug"), sample(LEAKS), ids=[bug.name for _, _, bug in sample(LEAKS)]
+)
 def test_an_error_that_leaks_is_caught(target: str, inputs: int, bug: Mutant, tmp_path: Path) -> None:
     done = run_on(planted(tmp_path, bug), str(FUZZ / "fuzzing.py"), "--only", target, "--inputs", str(inputs))
     assert done.returncode == 1 and f"{target}, seed " in done.stdout, done.stdout + done.stderr
