@@ -34,7 +34,7 @@ PAGES = {
 }
 FULL = os.environ.get("FAULT_SWEEP") == "full"
 # Where a phone, paper, a wide screen and dark are looked at in each run; with FAULT_SWEEP=full it is every page.
-SOME = PAGES if FULL else ("overview", "parameter", "revision", "scorecard", "learners")
+SOME = PAGES if FULL else ("overview", "parameter", "scorecard")
 LEVELS = ("moderate", "serious", "critical")
 TALLEST = 2400  # pixels of a page in a picture
 COLOURS = ["color-contrast", "link-in-text-block"]  # what light and dark can differ in
