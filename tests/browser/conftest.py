@@ -25,6 +25,9 @@ LONG = (
     "test_races.py::test_another_journal_is_on_the_page_under_a_dialog_and_after_a_restart",
     "test_races.py::test_odd_contexts_lead_to_themselves_in_page_dialog_and_report",
     "test_looks.py::test_paper_has_all_rows_and_nothing_to_press",
+    "test_looks.py::test_every_page_can_be_used_by_everybody[dark]",
+    "test_looks.py::test_every_dialog_can_be_used_by_everybody[light]",
+    "test_looks.py::test_a_wide_screen_is_used",
     "[mouse]",
 )
 
