@@ -129,7 +129,7 @@ class Ledger:
                 self._freezes.pop(ended, None)
         elif kind == "approve":
             for item in details["baselines"]:
-                self.baselines[_place(item)] = item.get("value")
+                self.baselines[place_of(item)] = item.get("value")
         elif kind == "refusal":
             self._refused.setdefault(record["author"], []).append(moment.time)
             del self._refused[record["author"]][:-RECORDED_MOST]
@@ -140,10 +140,10 @@ class Ledger:
             )
             touch = Touch(*(record[name] for name in Touch._fields))
             for item in real_changes(record["changes"]):
-                self.latest[_place(item)] = touch
+                self.latest[place_of(item)] = touch
                 self._change(item, moment, by_person, record["revision"] == 0)
                 if merged and "old" not in item and not item.get("context"):  # else it would have no baseline
-                    self.baselines.setdefault(_place(item), item["new"])
+                    self.baselines.setdefault(place_of(item), item["new"])
 
     def _moment(self, record: Mapping[str, Any]) -> Moment:
         time = seconds(record["time"])
@@ -156,7 +156,7 @@ class Ledger:
         return moment
 
     def _change(self, item: Mapping[str, Any], moment: Moment, by_person: bool, begins: bool) -> None:
-        place = _place(item)
+        place = place_of(item)
         if place[1]:
             self.contexts.setdefault(place[0], set()).add(place[1])
         if "old" in item or (place[1] and not begins):  # else it is where the journal, or the key, begins
@@ -217,7 +217,8 @@ def real_changes(items: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, An
             yield item
 
 
-def _place(item: Mapping[str, Any]) -> Place:
+def place_of(item: Mapping[str, Any]) -> Place:
+    """Return the key and context of a change, as the journal has it, by which the past is known."""
     context = item.get("context")
     return item["key"], tuple(sorted(context.items())) if context else ()
 

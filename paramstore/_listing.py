@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from paramstore._ledger import Place, Touch
-from paramstore._model import Change, Spec
+from paramstore._model import Spec
+from paramstore._state import place as place_in
 from paramstore._values import same
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Listed:
 def listing(store: ParamStore, keys: Collection[str]) -> Iterator[Listed]:
     """Yield what is written for ``keys``, in the schemas' order, overrides after the base value of their key."""
     snapshot = store.snapshot()
-    last, by_hand = _last_changes(store), {_place(c) for c in store.pending()}
+    last, by_hand = _last_changes(store), {(c.key, place_in(c.context)) for c in store.pending()}
     frozen = store.freezes()
     for name, document in snapshot.state.documents.items():
         for path, value in document.values.items():
@@ -49,12 +50,8 @@ def listing(store: ParamStore, keys: Collection[str]) -> Iterator[Listed]:
             yield Listed(spec, {}, value, differs, last.get(place), place in by_hand, held, over)
             for at, own in document.overrides:
                 if path in own:
-                    place = (key, tuple(sorted(at.items())))
+                    place = (key, place_in(at))
                     yield Listed(spec, at, own[path], True, last.get(place), place in by_hand)
-
-
-def _place(change: Change) -> Place:
-    return change.key, tuple(sorted(change.context.items()))
 
 
 def _last_changes(store: ParamStore) -> dict[Place, Touch]:

@@ -15,8 +15,9 @@ from typing import Any
 
 from paramstore import _files, _git_read, _yaml
 from paramstore._backends.local import LocalBackend
-from paramstore._compare import Comparison, Place, Side, compare
+from paramstore._compare import Comparison, Side, compare
 from paramstore._history import flatten
+from paramstore._ledger import place_of
 from paramstore._outline import Line, Outline
 from paramstore._records import VALUELESS
 from paramstore._scan import scan
@@ -92,8 +93,8 @@ class Sides:
         if len(lines) != 1 or not all("old" in item and "new" in item for item in items):
             return self.compared([f"revision:{revision - 1}", f"revision:{revision}"])
         order = {place: number for number, place in enumerate(flatten(self._documents))}  # by the schemas
-        items.sort(key=lambda item: order.get(_place(item), len(order)))
-        old, new = ({_place(item): item[side] for item in items} for side in ("old", "new"))
+        items.sort(key=lambda item: order.get(place_of(item), len(order)))
+        old, new = ({place_of(item): item[side] for item in items} for side in ("old", "new"))
         namespaces = frozenset(split_key(item["key"])[0] for item in items)
         found = ((name, self._schema_now(name)) for name in namespaces)
         schemas = {name: schema for name, schema in found if schema is not None}
@@ -279,10 +280,6 @@ class Sides:
             document = _document(schema, _yaml.parse(raw, values_file), digest)
             self._known[namespace, digest, schema_digest] = document
         return document
-
-
-def _place(item: Mapping[str, Any]) -> Place:
-    return item["key"], tuple(sorted(item.get("context", {}).items()))
 
 
 def _range(word: str) -> tuple[str, str, str]:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from local_store import age, number, schema, write, write_store
 
-from paramstore import ParamStore
+from paramstore import ParamStore, _values
 from paramstore._backends import _commit, _loader
 from paramstore._model import Change
 from paramstore.errors import (
@@ -161,6 +161,22 @@ def test_a_misspelt_key_is_logged_once_even_where_the_error_is_hidden(
     assert [record.getMessage() for record in caplog.records] == [
         "`gate.hidden_misspelling` is not a known parameter. `paramstore list` shows all."
     ]
+
+
+def test_endless_misspelt_keys_do_not_fill_the_memory(
+    params: ParamStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_values, "MOST_LOGGED", 10)
+    for each in range(50):
+        with pytest.raises(UnknownParamError):
+            params.get(f"gate.no_such_{each}")
+    assert len(_values._logged) <= 10
+
+
+def test_text_that_cannot_be_written_is_no_context(params: ParamStore) -> None:
+    assert params.get("weights.funding", symbol="₿") == params.get("weights.funding")
+    with pytest.raises(ContextError, match="is not a value of dimension `symbol`"):
+        params.get("weights.funding", symbol="\ud800")
 
 
 def test_there_is_no_default(params: ParamStore) -> None:

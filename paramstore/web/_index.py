@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from paramstore._as_json import entry_json
 from paramstore._history import At
-from paramstore._ledger import real_changes, seconds
+from paramstore._ledger import place_of, real_changes, seconds
 from paramstore._outline import Line
 from paramstore._past import about
 from paramstore._records import VALUELESS, entry
@@ -129,11 +129,10 @@ class Known:
             _note(self.touched, item["key"], number)
         for change in real_changes(items):
             if not isinstance(change.get("new", change.get("old")), list | dict):
-                context = change.get("context")
-                at = change["key"], tuple(sorted(context.items())) if context else ()
-                spark = self.sparks.get(at)
+                place = place_of(change)
+                spark = self.sparks.get(place)
                 if spark is None:
-                    spark = self.sparks[at] = Spark()
+                    spark = self.sparks[place] = Spark()
                 spark.add(time, change)
         if line.kind in VALUELESS:
             pattern = line.record.get("details", {}).get("pattern")

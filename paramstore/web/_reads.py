@@ -109,8 +109,8 @@ class Reads:
         snapshot = self._store.snapshot()
         context = self.context_of(snapshot, at)
         value = snapshot.in_context(context)[known_key(key, snapshot.values)]
-        body = {"key": key, "value": thaw(value), "context": context, "revision": snapshot.revision}
-        return Answer(dumps(body), _tag_of(dumps(body)))
+        body = dumps({"key": key, "value": thaw(value), "context": context, "revision": snapshot.revision})
+        return Answer(body, _tag_of(body))
 
     def parameters(self, pattern: str | None) -> Answer:
         store = self._store
@@ -121,11 +121,7 @@ class Reads:
             body = dumps([listed_json(line) for line in listing(store, keys)])
             return Answer(body, _tag_of(body))
 
-        basis = (
-            snapshot,
-            self._newest(),
-            tuple(frozen),
-        )  # the state is another object after each look at the files
+        basis = snapshot, self._newest(), tuple(frozen)  # not the state: each look at the files makes another
         return self._kept.get(("parameters", pattern or ""), basis, make)
 
     def sparklines(self) -> Answer:

@@ -20,27 +20,7 @@ OPTIONS = (
 )  # fmt: skip
 
 
-# What takes longest, and what is done by keys as well: only with FAULT_SWEEP=full.
-LONG = (
-    "test_races.py::test_another_journal_is_on_the_page_under_a_dialog_and_after_a_restart",
-    "test_races.py::test_odd_contexts_lead_to_themselves_in_page_dialog_and_report",
-    "test_looks.py::test_paper_has_all_rows_and_nothing_to_press",
-    "test_looks.py::test_every_page_can_be_used_by_everybody[dark]",
-    "test_looks.py::test_every_dialog_can_be_used_by_everybody[light]",
-    "test_looks.py::test_a_wide_screen_is_used",
-    "[mouse]",
-)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if os.environ.get("FAULT_SWEEP") != "full" and len(items) > 1:
-        long = [
-            item
-            for item in items
-            if Path(__file__).parent in item.path.parents and item.nodeid.endswith(LONG)
-        ]
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)

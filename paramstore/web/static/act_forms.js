@@ -47,7 +47,7 @@ export function authorAndReason(action, take) {
 // --- patterns ----------------------------------------------------------------------------------------------
 
 /** The keys that a pattern, namespace or group stands for. */
-export function keysOf(pattern) {
+function keysOf(pattern) {
   const keys = [...new Set((state.rows ?? []).map((row) => row.key))];
   if (!pattern) return [];
   const inside = (key) => key === pattern || key.startsWith(`${pattern}.`) || words.matches(key, pattern);

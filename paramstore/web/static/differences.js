@@ -76,7 +76,7 @@ const WIDE = 96;
 const inside = (where) => 4 + Math.min(1, Math.max(0, where)) * (WIDE - 8);
 
 /** The way from the old place between the bounds (hollow) to the new one (filled), and the same in words. */
-export function moveGauge(position) {
+function moveGauge(position) {
   const [from, to] = [position?.old ?? null, position?.new ?? null];
   if (from === null && to === null) return nothing;
   return html`<svg class="move" viewBox="0 0 ${WIDE} 12" width=${WIDE} height="12" aria-hidden="true">

@@ -75,7 +75,7 @@ const NOTES = {
   frozen: 'frozen',
 };
 
-export const noteWord = (rule) => NOTES[rule] || rule.replaceAll('_', ' ');
+const noteWord = (rule) => NOTES[rule] || rule.replaceAll('_', ' ');
 
 const noteTitle = ({ rule, text }) => (words.MEANINGS[noteWord(rule)] ? `${text}\n(${noteWord(rule)}: ${words.MEANINGS[noteWord(rule)]})` : text);
 

@@ -204,7 +204,7 @@ function index() {
 }
 
 /** Mark what is frozen now. */
-export function holdAll() {
+function holdAll() {
   for (const row of state.rows ?? []) {
     row.frozen = state.freezes.some((f) => matches(row.key, f.pattern));
   }

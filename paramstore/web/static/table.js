@@ -8,7 +8,7 @@ const NARROW = matchMedia('(max-width: 44rem)');
 const HEIGHT = 32; // px; style.css has the same two figures
 const CARD = 76;
 
-export const rowHeight = () => (NARROW.matches ? CARD : HEIGHT);
+const rowHeight = () => (NARROW.matches ? CARD : HEIGHT);
 export const printing = () => PRINT.matches || document.documentElement.hasAttribute('data-printing');
 
 export class Rows {

@@ -103,7 +103,7 @@ const date = (moment) => (typeof moment === 'number' ? new Date(moment * 1000) :
 const two = (n) => String(n).padStart(2, '0');
 
 /** Write a time of the journal in UTC, in a form that `diff` and `rollback` take back. */
-export const utc = (moment) => date(moment).toISOString().replace(/\.\d+Z$/, 'Z');
+const utc = (moment) => date(moment).toISOString().replace(/\.\d+Z$/, 'Z');
 
 /** Write a time as this place's clock shows it: 2026-01-31 14:05:09. */
 export function local(moment) {
