@@ -32,9 +32,6 @@ PAGES = {
     "history": "#/history?refused=1",
     "not_found": "#/nowhere",
 }
-FULL = os.environ.get("FAULT_SWEEP") == "full"
-# Where a phone, paper, a wide screen and dark are looked at in each run; with FAULT_SWEEP=full it is every page.
-SOME = PAGES if FULL else ("overview", "parameter", "scorecard")
 LEVELS = ("moderate", "serious", "critical")
 TALLEST = 2400  # pixels of a page in a picture
 COLOURS = ["color-contrast", "link-in-text-block"]  # what light and dark can differ in
@@ -79,7 +76,7 @@ def not_windowed(name: str) -> bool:
 def test_every_page_can_be_used_by_everybody(shop: Shop, tab_of: Callable[..., Tab], scheme: Scheme) -> None:
     tab = tab_of(shop.address, color_scheme=scheme)
     faults = {}
-    for name in PAGES if scheme == "light" else SOME:
+    for name in PAGES:
         page = visit(shop, tab, name)
         faults[name] = tab.faults(LEVELS, None if scheme == "light" else COLOURS)
         assert page.locator("h1, .state h2").count() >= 1, name
@@ -88,7 +85,7 @@ def test_every_page_can_be_used_by_everybody(shop: Shop, tab_of: Callable[..., T
     assert not any(faults.values()), faults
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"] if FULL else ["light"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_dialog_can_be_used_by_everybody(
     tmp_path: Path, serve: Callable[..., Shop], tab_of: Callable[..., Tab], scheme: Scheme
 ) -> None:
@@ -149,7 +146,7 @@ def test_every_dialog_can_be_used_by_everybody(
 
 def test_nothing_sticks_out_on_a_phone(shop: Shop, tab_of: Callable[..., Tab]) -> None:
     tab = tab_of(shop.address, viewport={"width": 360, "height": 740}, has_touch=True)
-    for name in SOME:
+    for name in PAGES:
         page = visit(shop, tab, name)
         assert tab.sideways() == [], name
         picture(tab, f"{name}_narrow", not_windowed(name))
@@ -168,7 +165,7 @@ def test_nothing_sticks_out_on_a_phone(shop: Shop, tab_of: Callable[..., Tab]) -
 
 def test_a_wide_screen_is_used(shop: Shop, tab_of: Callable[..., Tab]) -> None:
     tab = tab_of(shop.address, viewport={"width": 2560, "height": 1300})
-    for name in SOME:
+    for name in PAGES:
         page = visit(shop, tab, name)
         assert tab.sideways() == [], name
         longest = page.evaluate(
@@ -182,7 +179,7 @@ def test_a_wide_screen_is_used(shop: Shop, tab_of: Callable[..., Tab]) -> None:
 
 def test_paper_has_all_rows_and_nothing_to_press(shop: Shop, tab_of: Callable[..., Tab]) -> None:
     tab = tab_of(shop.address, viewport={"width": 794, "height": 1123})
-    for name in SOME:
+    for name in PAGES:
         tab.page.emulate_media(media="screen")
         page = visit(shop, tab, name)
         tab.page.emulate_media(media="print")
